@@ -1,0 +1,113 @@
+//! Identifiers: what kinds there are, how each platform wants them, and the one kernel that makes them.
+//!
+//! Canonical value first (trim, Unicode and case folding, E.164), then the platform's own rule, then SHA-256.
+//! The rules are data: one [`IdentifierTable`] per platform in [`table`].
+
+pub mod table;
+
+use serde::{Deserialize, Serialize};
+
+/// What a value identifies a person by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum IdentifierKind {
+    Email,
+    Phone,
+    MobileAdId,
+    GivenName,
+    FamilyName,
+    Postcode,
+    City,
+    Country,
+    Region,
+}
+
+impl IdentifierKind {
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Email => "email",
+            Self::Phone => "phone",
+            Self::MobileAdId => "mobile_ad_id",
+            Self::GivenName => "given_name",
+            Self::FamilyName => "family_name",
+            Self::Postcode => "postcode",
+            Self::City => "city",
+            Self::Country => "country",
+            Self::Region => "region",
+        }
+    }
+}
+
+/// The text form of a value on the wire.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Encoding {
+    /// SHA-256, lower-case hexadecimal.
+    Hex,
+    /// SHA-256, standard Base64 with padding.
+    Base64,
+    /// The value itself.
+    Plain,
+}
+
+/// A platform's own rule, applied to the canonical value.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Rule {
+    /// The canonical value as it is.
+    Canonical,
+    /// Gmail-like domains: cut the local part at `+`, delete its dots.
+    EmailFoldGmail,
+    /// As above, for `gmail.com` alone.
+    EmailFoldGmailComOnly,
+    /// Every domain: cut the local part at `+`, delete its dots.
+    EmailFoldAll,
+    /// Every domain: cut at `+`, keep ASCII letters and digits of the local part only.
+    EmailAlphanumericLocal,
+    /// Digits without `+`.
+    PhoneDigits,
+    /// `+` and digits.
+    PhoneE164,
+    /// Lower case, punctuation and spaces removed, letters of any script kept.
+    NameLettersOnly,
+    /// Lower case, titles (given) or suffixes (family) removed, punctuation kept.
+    NameWithoutTitles,
+    /// Lower case without spaces; US first five digits, UK without the unit.
+    PostcodeCompact,
+    /// Trimmed.
+    PostcodeTrimmed,
+    /// ASCII letters only, lower case, accents folded.
+    CityLettersOnly,
+    /// ISO 3166-1 alpha-2, lower case.
+    CountryLower,
+    /// ISO 3166-1 alpha-2, upper case.
+    CountryUpper,
+    /// UUID, lower case with hyphens.
+    MobileIdLower,
+}
+
+/// One line of a platform's table.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct IdentifierSpec {
+    pub kind: IdentifierKind,
+    pub rule: Rule,
+    pub encoding: Encoding,
+    /// White space inside an e-mail is removed instead of refused (only where the platform documents it).
+    pub remove_inner_whitespace: bool,
+}
+
+/// How one platform wants identifiers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct IdentifierTable {
+    pub slug: &'static str,
+    /// Raised with every change of a rule; kept with each match observation.
+    pub version: u32,
+    pub identifiers: &'static [IdentifierSpec],
+    /// Kinds that are only sent together (a postal address); all or none.
+    pub together: &'static [IdentifierKind],
+}
+
+impl IdentifierTable {
+    pub fn spec(&self, kind: IdentifierKind) -> Option<&'static IdentifierSpec> {
+        self.identifiers.iter().find(|spec| spec.kind == kind)
+    }
+}
