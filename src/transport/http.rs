@@ -1,0 +1,187 @@
+//! One call over `reqwest`, with authorisation, pacing and retries around it.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use async_trait::async_trait;
+use reqwest::header::{AUTHORIZATION, HeaderValue, RETRY_AFTER};
+use reveil_sdk::{Auth, Call, Clock, Error, ErrorKind, Interpret, Limits, Reply, Result, Retry, Transport};
+use secrecy::ExposeSecret;
+use tracing::debug;
+
+use super::auth::Authenticator;
+use super::pace::Pacer;
+use super::retry::{RetryPolicy, with_retry};
+
+/// Settings of one destination's transport.
+#[derive(Debug, Clone)]
+pub struct TransportOptions {
+    /// A call that takes longer is given up (and perhaps tried again).
+    pub timeout: Duration,
+    pub retry: RetryPolicy,
+    /// Refuse every host that is not this machine: the source is marked `synthetic`.
+    pub loopback_only: bool,
+}
+
+impl Default for TransportOptions {
+    fn default() -> Self {
+        Self { timeout: Duration::from_secs(60), retry: RetryPolicy::default(), loopback_only: false }
+    }
+}
+
+/// See the module. One per destination.
+#[derive(Debug)]
+pub struct HttpTransport {
+    client: reqwest::Client,
+    auth: Authenticator,
+    pacer: Pacer,
+    clock: Arc<dyn Clock>,
+    options: TransportOptions,
+}
+
+impl HttpTransport {
+    /// # Errors
+    /// `Config` when the TLS roots of the system cannot be read.
+    pub fn new(auth: Auth, limits: &Limits, clock: Arc<dyn Clock>, options: TransportOptions) -> Result<Self> {
+        // Fails only when a provider is installed already, which is as good.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let client = reqwest::Client::builder()
+            .user_agent(concat!("reveil/", env!("CARGO_PKG_VERSION")))
+            .timeout(options.timeout)
+            .connect_timeout(Duration::from_secs(10))
+            .redirect(reqwest::redirect::Policy::none())
+            .build()
+            .map_err(|error| Error::config("cannot set up TLS").source(error))?;
+        if options.loopback_only {
+            check_auth_loopback(&auth)?;
+        }
+        Ok(Self {
+            auth: Authenticator::new(auth, client.clone(), Arc::clone(&clock)),
+            pacer: Pacer::new(limits, Arc::clone(&clock)),
+            client,
+            clock,
+            options,
+        })
+    }
+
+    async fn attempt(&self, call: &Call, interpret: &dyn Interpret) -> Result<Reply> {
+        let reply = self.exchange(call).await?;
+        if let Some(pace) = interpret.pace(&reply) {
+            self.pacer.observe(pace);
+        }
+        let Some(error) = interpret.error(&reply) else { return Ok(reply) };
+        // A connector that named a delay knows better than the general header.
+        let asked = match error.retry_advice() {
+            Retry::After(None) => retry_after(&reply, self.clock.now()),
+            _ => None,
+        };
+        let error = if let Some(asked) = asked { error.retry(Retry::After(Some(asked))) } else { error };
+        if error.kind() == ErrorKind::Unavailable && !call.idempotent && reply.status >= 500 {
+            return Err(error.retry(Retry::Never).hint("it is not known whether this took effect; look before running again"));
+        }
+        Err(error)
+    }
+
+    /// Sends once, and once more with a new token when the first answer is 401.
+    async fn exchange(&self, call: &Call) -> Result<Reply> {
+        let reply = self.exchange_once(call).await?;
+        if reply.status == 401 && self.auth.renewable() {
+            self.auth.invalidate().await;
+            return self.exchange_once(call).await;
+        }
+        Ok(reply)
+    }
+
+    async fn exchange_once(&self, call: &Call) -> Result<Reply> {
+        let _permit = self.pacer.admit(call.operation).await?;
+        let token = self.auth.token().await?;
+        let mut request = self.client.request(call.method.clone(), call.url.clone()).headers(call.headers.clone());
+        if let Some(token) = token {
+            let mut value = HeaderValue::from_str(&format!("Bearer {}", token.expose_secret())).map_err(|_| {
+                Error::new(ErrorKind::Config, call.operation, "the token has characters that no header may hold")
+                    .hint("look for a line break or a quote around the secret")
+            })?;
+            value.set_sensitive(true);
+            request = request.header(AUTHORIZATION, value);
+        }
+        let started = Instant::now();
+        let result = async {
+            let reply = request.body(call.body.clone()).send().await?;
+            let (status, headers) = (reply.status().as_u16(), reply.headers().clone());
+            Ok::<_, reqwest::Error>((status, headers, reply.bytes().await?))
+        }
+        .await;
+        let duration_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
+        match result {
+            Ok((status, headers, body)) => {
+                debug!(operation = call.operation, status, duration_ms, body_bytes = call.body.len(), "Called");
+                Ok(Reply { operation: call.operation, status, headers, body })
+            }
+            Err(error) => {
+                debug!(operation = call.operation, duration_ms, "Call failed");
+                Err(unanswered(call, &error, self.options.timeout))
+            }
+        }
+    }
+}
+
+fn unanswered(call: &Call, error: &reqwest::Error, timeout: Duration) -> Error {
+    let host = call.url.host_str().unwrap_or("?");
+    let refused = error.is_connect();
+    let message = if error.is_timeout() {
+        format!("no answer within {} s", timeout.as_secs())
+    } else if refused {
+        "cannot connect".to_owned()
+    } else {
+        "the connection broke before the whole answer came".to_owned()
+    };
+    let retry = if call.idempotent || refused { Retry::After(None) } else { Retry::Never };
+    Error::new(ErrorKind::Unavailable, call.operation, message).with("host", host).retry(retry)
+}
+
+/// `Retry-After` as seconds or as a date.
+fn retry_after(reply: &Reply, now: chrono::DateTime<chrono::Utc>) -> Option<Duration> {
+    let text = reply.header_text(RETRY_AFTER.as_str())?.trim();
+    if let Ok(secs) = text.parse::<u64>() {
+        return Some(Duration::from_secs(secs));
+    }
+    let date = chrono::DateTime::parse_from_rfc2822(text).ok()?;
+    (date.with_timezone(&chrono::Utc) - now).to_std().ok()
+}
+
+fn is_loopback(url: &url::Url) -> bool {
+    match url.host() {
+        Some(url::Host::Ipv4(address)) => address.is_loopback(),
+        Some(url::Host::Ipv6(address)) => address.is_loopback(),
+        Some(url::Host::Domain(name)) => name == "localhost",
+        None => false,
+    }
+}
+
+fn check_auth_loopback(auth: &Auth) -> Result<()> {
+    match auth {
+        Auth::RefreshToken { token_url, .. } | Auth::ServiceAccount { token_url, .. } if !is_loopback(token_url) => {
+            Err(synthetic("GetToken", token_url))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn synthetic(operation: &'static str, url: &url::Url) -> Error {
+    Error::new(ErrorKind::Config, operation, "the source is marked synthetic; it is sent to this machine only")
+        .with("host", url.host_str().unwrap_or("?"))
+        .hint("set base_url (and token_url) of the destination to a sandbox on 127.0.0.1, or remove `synthetic = true`")
+}
+
+#[async_trait]
+impl Transport for HttpTransport {
+    async fn send(&self, call: Call, interpret: &dyn Interpret) -> Result<Reply> {
+        if self.options.loopback_only && !is_loopback(&call.url) {
+            return Err(synthetic(call.operation, &call.url));
+        }
+        let result = with_retry(self.options.retry, &self.clock, || self.attempt(&call, interpret)).await;
+        let reached = !matches!(&result, Err(error) if error.kind() == ErrorKind::Unavailable);
+        self.pacer.record(reached);
+        result
+    }
+}
