@@ -76,10 +76,14 @@ impl HttpTransport {
             _ => None,
         };
         let error = if let Some(asked) = asked { error.retry(Retry::After(Some(asked))) } else { error };
-        if error.kind() == ErrorKind::Unavailable && !call.idempotent && reply.status >= 500 {
-            return Err(error.retry(Retry::Never).hint("it is not known whether this took effect; look before running again"));
+        if !matches!(error.kind(), ErrorKind::Unavailable | ErrorKind::Protocol | ErrorKind::Unexpected) {
+            return Err(error);
         }
-        Err(error)
+        let error = error.unanswered();
+        if call.idempotent {
+            return Err(error);
+        }
+        Err(error.retry(Retry::Never).hint("it is not known whether this took effect; look before running again"))
     }
 
     /// Sends once, and once more with a new token when the first answer is 401.
@@ -136,7 +140,8 @@ fn unanswered(call: &Call, error: &reqwest::Error, timeout: Duration) -> Error {
         "the connection broke before the whole answer came".to_owned()
     };
     let retry = if call.idempotent || refused { Retry::After(None) } else { Retry::Never };
-    Error::new(ErrorKind::Unavailable, call.operation, message).with("host", host).retry(retry)
+    let error = Error::new(ErrorKind::Unavailable, call.operation, message).with("host", host).retry(retry);
+    if refused { error } else { error.unanswered() }
 }
 
 /// `Retry-After` as seconds or as a date.

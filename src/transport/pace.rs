@@ -22,27 +22,39 @@ const BREAKER_OPEN: Duration = Duration::from_secs(60);
 pub struct Pacer {
     clock: Arc<dyn Clock>,
     in_flight: Semaphore,
-    /// Time between two calls that keeps within the per-minute limit.
-    interval: Duration,
+    requests_per_minute: Option<u32>,
     state: Mutex<State>,
 }
 
 #[derive(Debug, Default)]
 struct State {
+    /// Calls that may be made at once; refilled evenly up to a minute's allowance.
+    allowance: f64,
+    refilled_at: Option<DateTime<Utc>>,
     next_call: Option<DateTime<Utc>>,
     used_ratio: f64,
     failures_in_row: u32,
     open_until: Option<DateTime<Utc>>,
 }
 
+impl State {
+    /// Takes one call from the allowance; how long until it may be made.
+    fn take(&mut self, requests_per_minute: Option<u32>, now: DateTime<Utc>) -> Duration {
+        let Some(limit) = requests_per_minute.map(|limit| f64::from(limit.max(1))) else { return Duration::ZERO };
+        let per_second = limit / 60.0;
+        let idle = self.refilled_at.map_or(60.0, |at| (now - at).to_std().unwrap_or_default().as_secs_f64());
+        self.refilled_at = Some(now);
+        self.allowance = (self.allowance + idle * per_second).min(limit) - 1.0;
+        Duration::from_secs_f64((-self.allowance / per_second).max(0.0))
+    }
+}
+
 impl Pacer {
     pub fn new(limits: &Limits, clock: Arc<dyn Clock>) -> Self {
-        let interval =
-            limits.requests_per_minute.map_or(Duration::ZERO, |limit| Duration::from_secs(60) / limit.max(1));
         Self {
             clock,
             in_flight: Semaphore::new(limits.max_in_flight.max(1) as usize),
-            interval,
+            requests_per_minute: limits.requests_per_minute,
             state: Mutex::default(),
         }
     }
@@ -65,8 +77,9 @@ impl Pacer {
                 state.open_until = None;
             }
             let start = state.next_call.map_or(now, |next| next.max(now));
+            let start = start + state.take(self.requests_per_minute, now);
             let slow = ((state.used_ratio - SLOW_FROM_RATIO) / (PAUSE_FROM_RATIO - SLOW_FROM_RATIO)).clamp(0.0, 1.0);
-            state.next_call = Some(start + self.interval + Duration::from_secs_f64(slow * 5.0));
+            state.next_call = (slow > 0.0).then(|| start + Duration::from_secs_f64(slow * 5.0));
             (start - now).to_std().unwrap_or_default()
         };
         if !wait.is_zero() {
@@ -125,10 +138,14 @@ mod tests {
     #[tokio::test]
     async fn keeps_to_the_requests_per_minute() {
         let (clock, pacer) = pacer(Some(60));
-        for _ in 0..61 {
+        for _ in 0..60 {
             drop(pacer.admit("Test").await.unwrap());
         }
-        assert!(clock.now() >= DateTime::UNIX_EPOCH + Duration::from_secs(60));
+        assert_eq!(clock.now(), DateTime::UNIX_EPOCH);
+        for _ in 0..60 {
+            drop(pacer.admit("Test").await.unwrap());
+        }
+        assert!(clock.now() >= DateTime::UNIX_EPOCH + Duration::from_secs(59));
     }
 
     #[tokio::test]

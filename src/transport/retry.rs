@@ -48,11 +48,17 @@ where
         .with_max_times(policy.max_retries)
         .with_jitter()
         .build();
+    let mut unanswered = false;
     loop {
-        let error = match attempt().await {
+        let mut error = match attempt().await {
             Ok(value) => return Ok(value),
             Err(error) => error,
         };
+        // A clear refusal now does not tell what became of an earlier try.
+        unanswered |= error.is_unanswered();
+        if unanswered {
+            error = error.unanswered();
+        }
         let asked = match error.retry_advice() {
             Retry::Never | Retry::Exhausted => return Err(error),
             Retry::After(asked) => asked,

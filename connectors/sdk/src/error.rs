@@ -95,6 +95,7 @@ struct Inner {
     context: Vec<(&'static str, String)>,
     rejections: Vec<Rejection>,
     body_fault: bool,
+    unanswered: bool,
     source: Option<BoxError>,
 }
 
@@ -114,6 +115,7 @@ impl Error {
             context: Vec::new(),
             rejections: Vec::new(),
             body_fault: false,
+            unanswered: false,
             source: None,
         }))
     }
@@ -159,6 +161,13 @@ impl Error {
         self
     }
 
+    /// This try, or one before it, got no whole answer: the request may have been applied.
+    #[must_use]
+    pub fn unanswered(mut self) -> Self {
+        self.0.unanswered = true;
+        self
+    }
+
     #[must_use]
     pub fn source(mut self, source: impl Into<BoxError>) -> Self {
         self.0.source = Some(source.into());
@@ -185,6 +194,10 @@ impl Error {
     }
     pub fn rejections(&self) -> &[Rejection] {
         &self.0.rejections
+    }
+    /// True when it is not known whether the request took effect.
+    pub fn is_unanswered(&self) -> bool {
+        self.0.unanswered
     }
     /// True when some members of the batch made the platform refuse it.
     pub fn is_body_fault(&self) -> bool {

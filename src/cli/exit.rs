@@ -1,0 +1,104 @@
+//! Exit codes that a scheduler can act on, and how an error is shown.
+
+use std::process::ExitCode;
+
+use reveil_sdk::{Error, ErrorKind, Retry};
+
+use crate::config::Faults;
+
+/// What the process says to whoever started it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Exit {
+    Done = 0,
+    /// Something failed that trying again will not mend.
+    Failed = 1,
+    /// The command line or the configuration is wrong.
+    Usage = 2,
+    /// A guard refused to send; nothing was sent.
+    Guarded = 3,
+    /// Some destinations failed, others are done.
+    Partial = 4,
+    /// The credential or a permission needs a person.
+    Permission = 5,
+    /// Sent, and the platform has not decided yet.
+    Pending = 6,
+    /// Another run holds the audience, or the platform or warehouse is not reachable: try again later.
+    TryLater = 75,
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> Self {
+        Self::from(exit as u8)
+    }
+}
+
+/// An error that already knows its exit code.
+#[derive(Debug, thiserror::Error)]
+#[error("{message}")]
+pub struct CliError {
+    pub exit: Exit,
+    pub message: String,
+    pub hint: Option<String>,
+}
+
+impl CliError {
+    pub fn new(exit: Exit, message: impl Into<String>) -> Self {
+        Self { exit, message: message.into(), hint: None }
+    }
+    #[must_use]
+    pub fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.hint = Some(hint.into());
+        self
+    }
+}
+
+/// Writes the error to stderr and picks the code.
+pub fn report(error: &anyhow::Error) -> Exit {
+    let mut text = format!("error: {error}");
+    for cause in error.chain().skip(1) {
+        let cause = cause.to_string();
+        if !text.contains(&cause) {
+            text.push_str("\n  because: ");
+            text.push_str(&cause);
+        }
+    }
+    if let Some(hint) = hint(error) {
+        text.push_str("\n  hint: ");
+        text.push_str(&hint);
+    }
+    eprintln!("{}", text.trim_end());
+    code(error)
+}
+
+fn hint(error: &anyhow::Error) -> Option<String> {
+    error.chain().find_map(|cause| {
+        if let Some(error) = cause.downcast_ref::<Error>() {
+            return error.hint_text().map(str::to_owned);
+        }
+        cause.downcast_ref::<CliError>().and_then(|error| error.hint.clone())
+    })
+}
+
+fn code(error: &anyhow::Error) -> Exit {
+    for cause in error.chain() {
+        if let Some(error) = cause.downcast_ref::<CliError>() {
+            return error.exit;
+        }
+        if cause.is::<Faults>() {
+            return Exit::Usage;
+        }
+        if let Some(error) = cause.downcast_ref::<Error>() {
+            return match (error.kind(), error.retry_advice()) {
+                (ErrorKind::Config, _) => Exit::Usage,
+                (ErrorKind::Auth | ErrorKind::Permission, _) => Exit::Permission,
+                (_, Retry::Exhausted) => Exit::TryLater,
+                _ => Exit::Failed,
+            };
+        }
+        if cause.downcast_ref::<crate::ledger::LedgerError>().is_some_and(crate::ledger::LedgerError::is_locked) {
+            return Exit::TryLater;
+        }
+    }
+    Exit::Failed
+}

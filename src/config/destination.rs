@@ -1,0 +1,67 @@
+//! `[destination.*]`: an account on a platform, and how to reach it.
+
+use std::collections::BTreeMap;
+
+use reveil_sdk::IdentifierKind;
+use serde::{Deserialize, Serialize};
+use url::Url;
+
+/// See the module. Keys that are not listed here belong to the connector and are checked against what it declares.
+#[derive(Debug, Clone, Deserialize, Serialize)]
+pub struct DestinationConfig {
+    /// The connector's slug: `meta`, `google`.
+    pub connector: String,
+    /// The ad account.
+    pub account: String,
+    /// Where its secrets come from: `{ env = "META_TOKEN" }`, `{ file = "token.txt" }`, or a table of them by name.
+    #[serde(default)]
+    pub credentials: Credentials,
+    /// Replaces the platform's host: sandbox, proxy.
+    #[serde(default)]
+    pub base_url: Option<Url>,
+    /// A call that takes longer is given up and tried again. Seconds, default 60.
+    #[serde(default = "default_timeout_secs")]
+    pub timeout_secs: u64,
+    /// Which identifiers to send, of those the platform takes. Default `["email", "phone"]`.
+    #[serde(default = "default_identifiers")]
+    pub identifiers: Vec<IdentifierKind>,
+    /// First question for the verdict of an asynchronous upload, seconds after it. Default what the platform asks.
+    #[serde(default)]
+    pub poll_first_secs: Option<u64>,
+    /// Members per request, at most the platform's limit. Default that limit.
+    #[serde(default)]
+    pub batch_members: Option<u32>,
+    /// The connector's own settings.
+    #[serde(flatten)]
+    pub settings: serde_json::Map<String, serde_json::Value>,
+}
+
+fn default_timeout_secs() -> u64 {
+    60
+}
+
+fn default_identifiers() -> Vec<IdentifierKind> {
+    vec![IdentifierKind::Email, IdentifierKind::Phone]
+}
+
+/// Where secrets come from; never the secrets themselves.
+#[derive(Debug, Clone, Default, Deserialize, Serialize)]
+#[serde(untagged)]
+pub enum Credentials {
+    #[default]
+    None,
+    /// One secret, the connector's first.
+    One(SecretSource),
+    /// Several, by the connector's names for them.
+    Named(BTreeMap<String, SecretSource>),
+}
+
+/// One secret's place.
+#[derive(Debug, Clone, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum SecretSource {
+    /// An environment variable, or a line of `.env`.
+    Env(String),
+    /// A file, its last line break ignored; relative to the config file.
+    File(std::path::PathBuf),
+}

@@ -1,0 +1,86 @@
+//! What the user says in `reveil.toml`, the environment and flags: one struct per section, one file each.
+//!
+//! [`load`] layers the sources and collects every fault; the structs here only hold and check values.
+
+pub mod audience;
+pub mod audience_inactive;
+pub mod destination;
+pub mod share;
+pub mod eligibility;
+pub mod guards;
+pub mod load;
+pub mod prepare;
+pub mod warehouse;
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+pub use audience::AudienceConfig;
+pub use audience_inactive::Inactive;
+pub use destination::DestinationConfig;
+pub use eligibility::EligibilityConfig;
+pub use guards::GuardsConfig;
+pub use load::{Fault, Faults, Sources, load};
+pub use prepare::PrepareConfig;
+pub use warehouse::WarehouseConfig;
+
+/// The whole configuration.
+#[derive(Debug, Clone, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// Where state and ledgers live; relative to the config file. Default `.reveil`. Holds digests of customers:
+    /// keep it as private as the warehouse.
+    #[serde(default = "default_state_dir")]
+    pub state_dir: PathBuf,
+    /// Where customers come from.
+    pub warehouse: WarehouseConfig,
+    /// Who may be uploaded at all.
+    #[serde(default)]
+    pub eligibility: EligibilityConfig,
+    /// What a sync refuses to do without an explicit override.
+    #[serde(default)]
+    pub guards: GuardsConfig,
+    /// How identifiers are normalised.
+    #[serde(default)]
+    pub prepare: PrepareConfig,
+    /// Audiences by key: `[audience.dormant]`.
+    #[serde(default)]
+    pub audience: BTreeMap<String, AudienceConfig>,
+    /// Destinations by name: `[destination.meta-fr]`.
+    #[serde(default)]
+    pub destination: BTreeMap<String, DestinationConfig>,
+}
+
+fn default_state_dir() -> PathBuf {
+    PathBuf::from(".reveil")
+}
+
+impl Config {
+    /// The audience of that key.
+    ///
+    /// # Errors
+    /// Says which keys there are.
+    pub fn audience(&self, key: &str) -> anyhow::Result<&AudienceConfig> {
+        self.audience.get(key).ok_or_else(|| {
+            let known: Vec<&str> = self.audience.keys().map(String::as_str).collect();
+            anyhow::anyhow!("there is no audience `{key}`; the config has: {}", list(&known))
+        })
+    }
+
+    /// The destination of that name.
+    ///
+    /// # Errors
+    /// Says which names there are.
+    pub fn destination(&self, name: &str) -> anyhow::Result<&DestinationConfig> {
+        self.destination.get(name).ok_or_else(|| {
+            let known: Vec<&str> = self.destination.keys().map(String::as_str).collect();
+            anyhow::anyhow!("there is no destination `{name}`; the config has: {}", list(&known))
+        })
+    }
+}
+
+fn list(names: &[&str]) -> String {
+    if names.is_empty() { "none".to_owned() } else { names.join(", ") }
+}

@@ -1,0 +1,65 @@
+//! A destination ready to be called: its connector, and the transport that connector's calls go through.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use reveil_sdk::{Clock, Connector, Context, Result, Transport};
+
+use crate::config::DestinationConfig;
+use crate::connectors;
+use crate::transport::{HttpTransport, TransportOptions};
+
+/// See the module.
+pub struct Destination {
+    pub name: String,
+    pub connector: Box<dyn Connector>,
+    transport: Box<dyn Transport>,
+    clock: Arc<dyn Clock>,
+    /// Members per request.
+    pub batch_members: u32,
+    /// Before the first question for a verdict, when the config says so.
+    pub poll_first: Option<Duration>,
+}
+
+impl std::fmt::Debug for Destination {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Destination").field("name", &self.name).finish_non_exhaustive()
+    }
+}
+
+impl Destination {
+    /// # Errors
+    /// `Config`: settings or secrets missing or wrong.
+    pub fn open(
+        name: &str,
+        config: &DestinationConfig,
+        environment: &std::collections::HashMap<String, String>,
+        base_dir: &Path,
+        clock: &Arc<dyn Clock>,
+        loopback_only: bool,
+    ) -> Result<Self> {
+        let connector = connectors::connect(name, config, environment, base_dir)?;
+        let descriptor = connector.descriptor();
+        let options = TransportOptions {
+            timeout: Duration::from_secs(config.timeout_secs),
+            loopback_only,
+            ..TransportOptions::default()
+        };
+        let transport = HttpTransport::new(connector.auth(), &descriptor.limits, Arc::clone(clock), options)?;
+        let most = descriptor.limits.max_batch_members;
+        Ok(Self {
+            name: name.to_owned(),
+            transport: Box::new(transport),
+            clock: Arc::clone(clock),
+            batch_members: config.batch_members.unwrap_or(most).min(most),
+            poll_first: config.poll_first_secs.map(Duration::from_secs),
+            connector,
+        })
+    }
+
+    /// For calls.
+    pub fn context(&self) -> Context<'_> {
+        Context { transport: &*self.transport, clock: &*self.clock }
+    }
+}
