@@ -112,6 +112,14 @@ pub(crate) mod field {
     pub(crate) const VISITED: u64 = 212;
     pub(crate) const VISIT_DAY: u64 = 213;
     pub(crate) const VISIT_SECOND: u64 = 214;
+    pub(crate) const IN_FLIGHT: u64 = 220;
+    pub(crate) const EXPOSURES: u64 = 221;
+    pub(crate) const PURCHASE: u64 = 222;
+    pub(crate) const PURCHASE_SECOND: u64 = 223;
+    /// One per exposure, up to `campaign::EXPOSURE_LIMIT` of them.
+    pub(crate) const EXPOSURE_SECOND: u64 = 1_000;
+    /// One per exposure as well.
+    pub(crate) const EXPOSURE_CLICK: u64 = 2_000;
 }
 
 #[cfg(test)]

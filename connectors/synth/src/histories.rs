@@ -98,6 +98,16 @@ impl Histories {
         self.customers.len()
     }
 
+    /// The first day after the source's last order.
+    pub(crate) fn end(&self) -> NaiveDate {
+        self.end.0
+    }
+
+    /// The order lists lent, ascending in time; none is empty.
+    pub(crate) fn source_customers(&self) -> &[Vec<SourceOrder>] {
+        &self.customers
+    }
+
     /// The orders of a slice of persons, in order: whole lists, moved by whole days so that the source ends on `as_of`,
     /// then 0 to 7 weeks back (one person in ten: two years more, so that retention limits bite), amounts times 80 to
     /// 120 %.

@@ -1,8 +1,11 @@
 #![doc = include_str!("../README.md")]
 
 mod account;
+mod baseline;
+mod campaign;
 mod contact;
 mod country;
+mod dirt;
 mod draw;
 mod engagement;
 mod histories;
@@ -14,6 +17,8 @@ mod platform;
 mod source;
 
 pub use account::Account;
+pub use baseline::ReturnRates;
+pub use campaign::{CampaignMember, CampaignOutcome, CampaignParameters, ParameterError, simulate_campaign};
 pub use contact::{Consent, Contact};
 pub use country::Country;
 pub use engagement::{Engagement, EngagementKind, engagement};
