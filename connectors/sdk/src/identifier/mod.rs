@@ -3,7 +3,21 @@
 //! Canonical value first (trim, Unicode and case folding, E.164), then the platform's own rule, then SHA-256.
 //! The rules are data: one [`IdentifierTable`] per platform in [`table`].
 
+mod attributes;
+mod email;
+mod hash;
+mod identify;
+mod person;
+mod phone;
+mod prepare;
+pub mod reason;
 pub mod table;
+mod text;
+
+pub use identify::{Identified, identify, mask};
+pub use person::{CanonicalPerson, Canonicaliser, RawPerson, Slot};
+pub use prepare::{Prepared, Preparer};
+pub use reason::reason_help;
 
 use serde::{Deserialize, Serialize};
 
@@ -75,6 +89,10 @@ pub enum Rule {
     PostcodeCompact,
     /// Trimmed.
     PostcodeTrimmed,
+    /// Lower case letters and digits; US first five digits.
+    PostcodeAlphanumeric,
+    /// Lower case letters and digits alone; ä, ö, ü, ß, æ, ø spelt out.
+    Transliterated,
     /// ASCII letters only, lower case, accents folded.
     CityLettersOnly,
     /// ISO 3166-1 alpha-2, lower case.
@@ -109,5 +127,20 @@ pub struct IdentifierTable {
 impl IdentifierTable {
     pub fn spec(&self, kind: IdentifierKind) -> Option<&'static IdentifierSpec> {
         self.identifiers.iter().find(|spec| spec.kind == kind)
+    }
+}
+
+/// What the user may choose about normalisation.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NormalizationOptions {
+    /// Domains whose addresses are the same with and without dots and `+tag` before the `@`; lower case.
+    pub gmail_domains: Vec<String>,
+    /// Accept only phone numbers in ranges their country has given out, not every possible one.
+    pub strict_phones: bool,
+}
+
+impl Default for NormalizationOptions {
+    fn default() -> Self {
+        Self { gmail_domains: vec!["gmail.com".to_owned(), "googlemail.com".to_owned()], strict_phones: false }
     }
 }
