@@ -1,0 +1,335 @@
+//! The parts of the line put together: what `plan`, `sync` and `status` call.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
+
+use chrono::{DateTime, Utc};
+use futures::future::join_all;
+use reveil_sdk::{AudienceSpec, Clock};
+use serde::Serialize;
+
+use super::delivery::{Delivery, DestinationReport};
+use super::destination::Destination;
+use super::eligibility::Rules;
+use super::error::SyncError;
+use super::funnel::Funnel;
+use super::gather::{Gathered, Gatherer, Wanted, gather, load_member_key};
+use super::progress::Progress;
+use crate::config::{AudienceConfig, Config};
+use crate::connectors;
+use crate::ledger::Ledger;
+use crate::segment;
+use crate::store::Store;
+use crate::store::model::{DestinationRun, Run, RunState};
+use crate::warehouse;
+
+/// Which audience, as of when, to which of its destinations.
+#[derive(Debug, Clone)]
+pub struct Selection {
+    pub audience: String,
+    pub as_of: DateTime<Utc>,
+    /// Only these; all of the audience's when empty.
+    pub destinations: Vec<String>,
+}
+
+/// How a run goes.
+#[derive(Debug, Clone, Default)]
+pub struct SyncOptions {
+    /// Wait for the platforms' verdicts instead of leaving them for later.
+    pub wait: bool,
+    /// Send everybody again and let the platform drop the rest, without a gap.
+    pub full: bool,
+    /// Guards overridden by the caller.
+    pub allow: Vec<String>,
+    /// Send members again that a platform refused before, though unchanged.
+    pub retry_rejected: bool,
+}
+
+/// What a run did.
+#[derive(Debug, Clone, Serialize)]
+pub struct SyncReport {
+    pub run: String,
+    pub audience: String,
+    pub as_of: DateTime<Utc>,
+    pub state: RunState,
+    pub segment: Funnel,
+    pub destinations: Vec<DestinationReport>,
+}
+
+/// Holds what every command on a configuration needs.
+#[derive(Debug)]
+pub struct Engine {
+    pub config: Config,
+    /// Relative paths of the config start here.
+    pub base_dir: PathBuf,
+    pub environment: HashMap<String, String>,
+    pub clock: Arc<dyn Clock>,
+    pub store: Store,
+}
+
+impl Engine {
+    /// Runs one audience: every destination for itself, side by side; one that fails does not stop the others.
+    ///
+    /// # Errors
+    /// What stops all of it: the warehouse, the state, a ledger that another run holds. Errors of single
+    /// destinations are in the report.
+    pub async fn sync(
+        &self,
+        selection: &Selection,
+        options: &SyncOptions,
+        progress: &dyn Progress,
+    ) -> anyhow::Result<SyncReport> {
+        let audience = self.config.audience(&selection.audience)?;
+        let names = self.destination_names(selection, audience)?;
+        self.require_consent_column(&options.allow)?;
+        // Locks first: a second run of the same audience must not even read the warehouse.
+        let mut ledgers = Vec::new();
+        for name in &names {
+            let dir = self.ledger_dir(&selection.audience, name);
+            ledgers.push(tokio::task::block_in_place(|| Ledger::open(&dir))?);
+        }
+        let mut run = Run {
+            id: self.new_run_id(),
+            audience: selection.audience.clone(),
+            as_of: selection.as_of,
+            started_at: self.clock.now(),
+            finished_at: None,
+            state: RunState::Running,
+            segment: None,
+            error: None,
+        };
+        self.store.save_run(&run).await?;
+        for word in &options.allow {
+            let detail = serde_json::json!({ "run": run.id, "audience": run.audience, "override": word });
+            self.store.audit(self.clock.now(), "override_guard", &detail).await?;
+        }
+        let result = self.run_destinations(&run, selection, audience, &names, ledgers, options, progress).await;
+        run.finished_at = Some(self.clock.now());
+        match result {
+            Ok((segment, destinations)) => {
+                run.state = overall(&destinations);
+                run.segment = serde_json::to_value(&segment).ok();
+                self.store.save_run(&run).await?;
+                Ok(SyncReport {
+                    run: run.id,
+                    audience: run.audience,
+                    as_of: run.as_of,
+                    state: run.state,
+                    segment,
+                    destinations,
+                })
+            }
+            Err(error) => {
+                run.state = RunState::Failed;
+                run.error = Some(error.to_string());
+                self.store.save_run(&run).await?;
+                Err(error)
+            }
+        }
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "the parts of one run, taken apart by its only caller")]
+    async fn run_destinations(
+        &self,
+        run: &Run,
+        selection: &Selection,
+        audience: &AudienceConfig,
+        names: &[String],
+        ledgers: Vec<Ledger>,
+        options: &SyncOptions,
+        progress: &dyn Progress,
+    ) -> anyhow::Result<(Funnel, Vec<DestinationReport>)> {
+        let temp = Scratch::fixed(&self.audience_dir(&selection.audience).join("gather"))?;
+        let gathered = self.gather(selection, audience, names, temp.path(), progress).await?;
+        let deliveries = names.iter().zip(ledgers).map(|(name, ledger)| {
+            let gathered = &gathered;
+            async move {
+                let config = self.config.destination(name)?;
+                let opened = Destination::open(
+                    name,
+                    config,
+                    &self.environment,
+                    &self.base_dir,
+                    &self.clock,
+                    self.config.warehouse.synthetic,
+                );
+                let report = match opened {
+                    Ok(destination) => {
+                        let delivery = Delivery {
+                            store: &self.store,
+                            clock: &*self.clock,
+                            guards: &self.config.guards,
+                            progress,
+                            run_id: &run.id,
+                            audience_key: &selection.audience,
+                            spec: audience_spec(&selection.audience, audience),
+                            destination: &destination,
+                            ledger: Mutex::new(ledger),
+                            gathered,
+                            options,
+                        };
+                        delivery.run().await
+                    }
+                    Err(error) => DestinationReport::failed(name, &config.connector, &error.into()),
+                };
+                self.store
+                    .save_destination_run(&DestinationRun {
+                        run_id: run.id.clone(),
+                        destination: name.clone(),
+                        connector: config.connector.clone(),
+                        state: report.state,
+                        counts: serde_json::to_value(&report.counts)?,
+                        upload: serde_json::to_value(&report.upload)?,
+                        error: report.error.clone(),
+                    })
+                    .await?;
+                anyhow::Ok(report)
+            }
+        });
+        let reports = join_all(deliveries).await.into_iter().collect::<anyhow::Result<Vec<_>>>()?;
+        Ok((gathered.funnel, reports))
+    }
+
+    /// Reads the warehouse and prepares what each destination should hold.
+    pub(super) async fn gather(
+        &self,
+        selection: &Selection,
+        audience: &AudienceConfig,
+        names: &[String],
+        temp: &Path,
+        progress: &dyn Progress,
+    ) -> anyhow::Result<Gathered> {
+        progress.stage("Reading the warehouse");
+        let member_key = load_member_key(&self.config.state_dir)?;
+        let source = warehouse::open(&self.config.warehouse).await?;
+        let sql = segment::sql::base_query(&self.config.warehouse, &audience.inactive, selection.as_of, source.dialect())?;
+        let mut wanted = Vec::new();
+        for name in names {
+            let destination = self.config.destination(name)?;
+            let builtin = connectors::find(&destination.connector)
+                .ok_or_else(|| anyhow::anyhow!("`{}` is not a connector", destination.connector))?;
+            wanted.push(Wanted { name, table: builtin.descriptor.identifiers, kinds: &destination.identifiers });
+        }
+        let gatherer = Gatherer::new(
+            Rules::new(&self.config.eligibility, selection.as_of),
+            &self.config.prepare,
+            &selection.audience,
+            audience,
+            &wanted,
+            &member_key,
+            temp,
+            EXPECTED_ROWS,
+        )?;
+        let batches = source.query(&sql).await?;
+        Ok(gather(gatherer, batches, progress).await?)
+    }
+
+    /// # Errors
+    /// When a destination was asked for that the audience does not have.
+    pub(super) fn destination_names(
+        &self,
+        selection: &Selection,
+        audience: &AudienceConfig,
+    ) -> anyhow::Result<Vec<String>> {
+        if selection.destinations.is_empty() {
+            return Ok(audience.destinations.clone());
+        }
+        for name in &selection.destinations {
+            anyhow::ensure!(
+                audience.destinations.contains(name),
+                "audience `{}` does not go to `{name}`; it goes to: {}",
+                selection.audience,
+                audience.destinations.join(", ")
+            );
+        }
+        Ok(selection.destinations.clone())
+    }
+
+    /// Uploading without knowing about consent needs a person to say so.
+    fn require_consent_column(&self, allow: &[String]) -> anyhow::Result<()> {
+        let mapped = self.config.warehouse.customers.as_ref().is_some_and(|customers| customers.consent_ads.is_some());
+        if mapped || allow.iter().any(|word| word == "no-consent-column") {
+            return Ok(());
+        }
+        Err(SyncError::Guarded(vec![super::guards::Refusal {
+            override_word: "no-consent-column",
+            message: "no consent column is mapped (warehouse.customers.consent_ads)".to_owned(),
+        }])
+        .into())
+    }
+
+    /// Where the ledgers of an audience are.
+    pub fn audience_dir(&self, audience: &str) -> PathBuf {
+        self.config.state_dir.join("ledger").join(file_name(audience))
+    }
+
+    pub fn ledger_dir(&self, audience: &str, destination: &str) -> PathBuf {
+        self.audience_dir(audience).join(file_name(destination))
+    }
+
+    fn new_run_id(&self) -> String {
+        let mut random = [0; 3];
+        // The time alone already tells most runs apart.
+        let _ = ring::rand::SecureRandom::fill(&ring::rand::SystemRandom::new(), &mut random);
+        format!("{}-{}", self.clock.now().format("%Y%m%d-%H%M%S"), const_hex::encode(random))
+    }
+}
+
+/// Buckets are cut for this many rows and recut when there are more.
+const EXPECTED_ROWS: u64 = 2_000_000;
+
+/// A directory name made of a config key.
+fn file_name(key: &str) -> String {
+    key.chars().map(|character| if character.is_ascii_alphanumeric() || "-_.".contains(character) { character } else { '_' }).collect()
+}
+
+/// What the audience should be on any platform.
+pub(super) fn audience_spec(key: &str, audience: &AudienceConfig) -> AudienceSpec {
+    AudienceSpec {
+        key: key.to_owned(),
+        label: audience.label.clone(),
+        description: audience.description.clone(),
+        membership_days: audience.membership_days,
+    }
+}
+
+fn overall(destinations: &[DestinationReport]) -> RunState {
+    let failed = destinations.iter().filter(|report| report.state == RunState::Failed).count();
+    if failed == destinations.len() && failed > 0 {
+        RunState::Failed
+    } else if failed > 0 {
+        RunState::Partial
+    } else if destinations.iter().any(|report| report.state == RunState::Pending) {
+        RunState::Pending
+    } else {
+        RunState::Done
+    }
+}
+
+/// A directory for temporary files of digests: empty at first, gone when dropped. What a killed run left in it is
+/// wiped by the next one.
+#[derive(Debug)]
+pub(super) struct Scratch(PathBuf);
+
+impl Scratch {
+    pub(super) fn fixed(path: &Path) -> Result<Self, SyncError> {
+        let fail = |source| SyncError::File { what: "cannot make the temporary directory", path: path.display().to_string(), source };
+        match std::fs::remove_dir_all(path) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(fail(error)),
+            _ => {}
+        }
+        crate::store::private_dir(path).map_err(fail)?;
+        Ok(Self(path.to_owned()))
+    }
+    pub(super) fn path(&self) -> &Path {
+        &self.0
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        // Left behind, it is wiped by the next run.
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}

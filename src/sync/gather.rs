@@ -1,0 +1,393 @@
+//! From the warehouse's rows to the members each destination should have: eligibility, identity, preparation.
+//!
+//! All customers are read, not only the inactive ones: an address that an active or refusing customer also holds
+//! must not be uploaded for somebody else, and a holdout keeps whole households back. Raw identifiers live inside
+//! one call of [`Gatherer::batch`]; what leaves it is digests.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use arrow_array::RecordBatch;
+use reveil_sdk::identifier::{CanonicalPerson, Canonicaliser, IdentifierTable, Preparer, Slot};
+use reveil_sdk::{IdentifierKind, MemberBuf, MemberKey};
+use sha2::{Digest as _, Sha256};
+
+use super::eligibility::{Excluded, Rules, reason};
+use super::error::SyncError;
+use super::funnel::{Exclusions, Funnel};
+use super::progress::Progress;
+use super::row::{Cells, FactTexts, RowReader, State};
+use crate::config::{AudienceConfig, PrepareConfig};
+use crate::identity::{Drop, HeldOut, HoldoutBuilder, Identity, IdentityBuilder, Role};
+use crate::ledger::{Target, TargetRow, TargetWriter, consent};
+use crate::warehouse::BatchStream;
+
+/// What one destination wants.
+#[derive(Debug, Clone)]
+pub struct Wanted<'a> {
+    pub name: &'a str,
+    pub table: &'static IdentifierTable,
+    pub kinds: &'a [IdentifierKind],
+}
+
+/// One destination's prepared members.
+#[derive(Debug)]
+pub struct Prepared {
+    pub name: String,
+    pub target: Target,
+    /// Left out because this platform takes none of their identifiers.
+    pub no_identifier: u64,
+}
+
+/// The audience as it should be, before it is compared with the ledgers.
+#[derive(Debug)]
+pub struct Gathered {
+    pub funnel: Funnel,
+    pub destinations: Vec<Prepared>,
+    pub identity: Identity,
+    pub held_out: HeldOut,
+}
+
+struct PerDestination {
+    name: String,
+    preparer: Preparer,
+    writer: TargetWriter,
+    no_identifier: u64,
+}
+
+/// Takes batches one after another.
+pub struct Gatherer<'a> {
+    rules: Rules<'a>,
+    member_key: &'a [u8; 32],
+    canonicaliser: Canonicaliser,
+    destinations: Vec<PerDestination>,
+    identity: IdentityBuilder,
+    holdout: HoldoutBuilder,
+    funnel: Funnel,
+    index: u32,
+    // Reused from row to row.
+    person: CanonicalPerson,
+    members: MemberBuf,
+    cells: Cells,
+    texts: FactTexts,
+    id: String,
+}
+
+impl std::fmt::Debug for Gatherer<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Gatherer").field("rows", &self.index).finish_non_exhaustive()
+    }
+}
+
+impl<'a> Gatherer<'a> {
+    /// `temp` takes files of digests that are gone when the result is dropped. `expected_rows` need not be exact.
+    ///
+    /// # Errors
+    /// When the temporary files cannot be made.
+    pub fn new(
+        rules: Rules<'a>,
+        prepare: &PrepareConfig,
+        audience_key: &str,
+        audience: &AudienceConfig,
+        wanted: &[Wanted<'_>],
+        member_key: &'a [u8; 32],
+        temp: &Path,
+        expected_rows: u64,
+    ) -> Result<Self, SyncError> {
+        let options = prepare.normalization();
+        let destinations = wanted
+            .iter()
+            .map(|wanted| {
+                Ok(PerDestination {
+                    name: wanted.name.to_owned(),
+                    preparer: Preparer::new(wanted.table, &options, wanted.kinds),
+                    writer: TargetWriter::create(temp, expected_rows)?,
+                    no_identifier: 0,
+                })
+            })
+            .collect::<Result<_, SyncError>>()?;
+        let salt = audience.experiment.as_deref().unwrap_or(audience_key);
+        Ok(Self {
+            rules,
+            member_key,
+            canonicaliser: Canonicaliser::new(&options),
+            destinations,
+            identity: IdentityBuilder::create(temp, prepare.shared_above)?,
+            holdout: HoldoutBuilder::create(temp, salt, audience.holdout.0)?,
+            funnel: Funnel::default(),
+            index: 0,
+            person: CanonicalPerson::new(),
+            members: MemberBuf::new(),
+            cells: Cells::default(),
+            texts: FactTexts::default(),
+            id: String::new(),
+        })
+    }
+
+    /// # Errors
+    /// When a temporary file cannot be written.
+    pub fn batch(&mut self, batch: &RecordBatch) -> Result<(), SyncError> {
+        let Some(reader) = RowReader::new(batch) else {
+            return Err(SyncError::Protocol("the segment query returned no column customer_id"));
+        };
+        for row in 0..reader.rows() {
+            self.row(&reader, row)?;
+        }
+        Ok(())
+    }
+
+    fn row(&mut self, reader: &RowReader<'_>, row: usize) -> Result<(), SyncError> {
+        let Some(id) = reader.id(row, &mut self.id) else {
+            self.funnel.guests += 1;
+            return Ok(());
+        };
+        let key = member_key(self.member_key, id);
+        self.holdout.push(id)?;
+        let index = self.index;
+        self.index += 1;
+        self.funnel.customers += 1;
+        let state = reader.state(row);
+        match state {
+            State::Inactive => self.funnel.inactive += 1,
+            State::Active => self.funnel.active += 1,
+            State::Unknown => self.funnel.unknown += 1,
+        }
+        let judged = self.rules.judge(&reader.facts(row, &mut self.texts));
+        let role = match (state, &judged) {
+            (_, Err(Excluded { refused: true, .. })) => Role::Refused,
+            (State::Inactive, Ok(_)) => Role::Target,
+            (State::Active, _) => Role::Active,
+            (State::Inactive | State::Unknown, _) => Role::Other,
+        };
+        let drop_first_email = matches!(&judged, Ok(eligible) if eligible.drop_first_email);
+        let (person, canonicaliser) = (&mut self.person, &mut self.canonicaliser);
+        reader.with_person(row, drop_first_email, &mut self.cells, |raw| canonicaliser.person(raw, person));
+        let digests = self.person.identity_digests().map(|(slot, digest)| (u8::from(slot), digest));
+        self.identity.push(index, key, role, digests)?;
+        let eligible = match (state, judged) {
+            (State::Inactive, Ok(eligible)) => eligible,
+            (State::Inactive, Err(excluded)) => {
+                self.funnel.excluded.add(excluded.reason, 1);
+                return Ok(());
+            }
+            (State::Active | State::Unknown, _) => return Ok(()),
+        };
+        self.funnel.eligible += 1;
+        self.count_identifiers();
+        for destination in &mut self.destinations {
+            self.members.clear();
+            let prepared = destination.preparer.prepare(&self.person, key, &mut self.members);
+            if prepared.identifiers == 0 {
+                destination.no_identifier += 1;
+                continue;
+            }
+            let member = self.members.last().expect("a member with identifiers was written");
+            destination.writer.push(&TargetRow {
+                index,
+                group: consent::group(eligible.consent),
+                email_slots: prepared.email_slots,
+                phone_slots: prepared.phone_slots,
+                member,
+            })?;
+        }
+        Ok(())
+    }
+
+    fn count_identifiers(&mut self) {
+        let mut usable = [0_u64; 2];
+        for (slot, _) in self.person.identity_digests() {
+            usable[usize::from(matches!(slot, Slot::Phone(_)))] += 1;
+        }
+        for (kind, count) in [(IdentifierKind::Email, usable[0]), (IdentifierKind::Phone, usable[1])] {
+            self.funnel.identifiers.entry(kind.name()).or_default().usable += count;
+        }
+        for (kind, reason) in self.person.rejections() {
+            let counts = self.funnel.identifiers.entry(kind.name()).or_default();
+            match counts.defects.get_mut(reason.code()) {
+                Some(count) => *count += 1,
+                None => {
+                    counts.defects.insert(reason.code().to_owned(), 1);
+                }
+            }
+        }
+    }
+
+    /// # Errors
+    /// When a temporary file cannot be written or read.
+    pub fn finish(mut self) -> Result<Gathered, SyncError> {
+        let identity = self.identity.finish()?;
+        let held_out = self.holdout.finish(&identity)?;
+        self.funnel.units = identity.units();
+        self.funnel.shared_units = identity.shared_units();
+        let destinations = self
+            .destinations
+            .into_iter()
+            .map(|destination| {
+                Ok(Prepared {
+                    name: destination.name,
+                    target: destination.writer.finish()?,
+                    no_identifier: destination.no_identifier,
+                })
+            })
+            .collect::<Result<_, SyncError>>()?;
+        Ok(Gathered { funnel: self.funnel, destinations, identity, held_out })
+    }
+}
+
+/// Reads the whole segment.
+///
+/// # Errors
+/// The warehouse's, or a temporary file's.
+pub async fn gather(
+    mut gatherer: Gatherer<'_>,
+    mut batches: BatchStream,
+    progress: &dyn Progress,
+) -> Result<Gathered, SyncError> {
+    while let Some(batch) = batches.next().await {
+        let batch = batch?;
+        tokio::task::block_in_place(|| gatherer.batch(&batch))?;
+        progress.rows(gatherer.funnel.customers);
+    }
+    tokio::task::block_in_place(|| gatherer.finish())
+}
+
+/// Who a customer is to the platforms: says nothing without the key.
+fn member_key(secret: &[u8; 32], customer_id: &str) -> MemberKey {
+    let digest = Sha256::new().chain_update(secret).chain_update(customer_id.as_bytes()).finalize();
+    MemberKey(*digest.first_chunk().expect("32 bytes"))
+}
+
+/// Decides about each prepared row with what only the whole segment shows: shared identifiers and the holdout.
+pub struct Refiner<'g> {
+    gathered: &'g Gathered,
+    /// Rows already counted; rows may be asked about twice.
+    counted: Vec<u64>,
+    pub excluded: Exclusions,
+}
+
+impl std::fmt::Debug for Refiner<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Refiner").finish_non_exhaustive()
+    }
+}
+
+impl<'g> Refiner<'g> {
+    pub fn new(gathered: &'g Gathered) -> Self {
+        let words = gathered.funnel.customers.div_ceil(64) as usize;
+        Self { gathered, counted: vec![0; words], excluded: Exclusions::default() }
+    }
+
+    /// What remains of the row goes to `out` when something was dropped; false leaves the member out.
+    pub fn refine(&mut self, row: TargetRow<'_>, out: &mut MemberBuf) -> bool {
+        let identity = &self.gathered.identity;
+        let mut dropped: Option<Drop> = None;
+        let verdict = |slot: u8| identity.verdict(row.index, slot);
+        let (mut lost_emails, mut lost_phones) = (0_u8, 0_u8);
+        for bit in 0..7 {
+            for (slots, lost, slot) in
+                [(row.email_slots, &mut lost_emails, bit), (row.phone_slots, &mut lost_phones, bit + 8)]
+            {
+                if slots & (1 << bit) != 0
+                    && let Some(why) = verdict(slot)
+                {
+                    *lost |= 1 << bit;
+                    dropped = Some(dropped.map_or(why, |known| known.min(why)));
+                }
+            }
+        }
+        if let Some(why) = dropped {
+            if !keep_rest(row, lost_emails, lost_phones, out) {
+                self.count(row.index, reason_of(why));
+                return false;
+            }
+        }
+        if self.gathered.held_out.contains(row.index) {
+            self.count(row.index, reason::HOLDOUT);
+            return false;
+        }
+        true
+    }
+
+    fn count(&mut self, index: u32, reason: &'static str) {
+        let (word, bit) = (index as usize / 64, 1_u64 << (index % 64));
+        if self.counted[word] & bit == 0 {
+            self.counted[word] |= bit;
+            self.excluded.add(reason, 1);
+        }
+    }
+}
+
+fn reason_of(why: Drop) -> &'static str {
+    match why {
+        Drop::SharedPlaceholder => reason::SHARED_PLACEHOLDER,
+        Drop::HeldByActive => reason::HELD_BY_ACTIVE,
+        Drop::HeldByRefused => reason::HELD_BY_REFUSED,
+        Drop::HeldByOther => reason::DUPLICATE,
+    }
+}
+
+/// Encodes the row's member without the lost slots. False when no e-mail, phone or mobile id is left: a name and a
+/// postcode that came with somebody else's address are nobody's.
+fn keep_rest(row: TargetRow<'_>, lost_emails: u8, lost_phones: u8, out: &mut MemberBuf) -> bool {
+    out.clear();
+    out.begin(row.member.key(), row.member.day());
+    let mut anchors = 0;
+    let slots = |mask: u8| (0..7).filter(move |bit| mask & (1 << bit) != 0);
+    for (slot, digest) in slots(row.email_slots).zip(row.member.emails()) {
+        if lost_emails & (1 << slot) == 0 {
+            out.push(IdentifierKind::Email, reveil_sdk::ValueRef::Digest(digest));
+            anchors += 1;
+        }
+    }
+    for (slot, digest) in slots(row.phone_slots).zip(row.member.phones()) {
+        if lost_phones & (1 << slot) == 0 {
+            out.push(IdentifierKind::Phone, reveil_sdk::ValueRef::Digest(digest));
+            anchors += 1;
+        }
+    }
+    for (kind, value) in row.member.others() {
+        out.push(kind, value);
+        anchors += u32::from(kind == IdentifierKind::MobileAdId);
+    }
+    anchors > 0
+}
+
+/// The secret that makes member keys, made once and kept beside the ledgers.
+///
+/// # Errors
+/// When it cannot be read or written.
+pub fn load_member_key(state_dir: &Path) -> Result<[u8; 32], SyncError> {
+    use std::io::Write as _;
+    use std::os::unix::fs::OpenOptionsExt as _;
+    let path = state_dir.join("member.key");
+    let file = |what: &'static str| {
+        let path = path.display().to_string();
+        move |source| SyncError::File { what, path, source }
+    };
+    match std::fs::read(&path) {
+        Ok(bytes) => bytes.try_into().map_err(|_| {
+            file("cannot use the member key")(std::io::Error::other("it is not 32 bytes; restore it from a backup"))
+        }),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            let mut key = [0; 32];
+            ring::rand::SecureRandom::fill(&ring::rand::SystemRandom::new(), &mut key)
+                .map_err(|_| file("cannot make the member key")(std::io::Error::other("no randomness")))?;
+            crate::store::private_dir(state_dir).map_err(file("cannot make the state directory of"))?;
+            let temporary = path.with_extension("new");
+            let mut out = std::fs::OpenOptions::new()
+                .write(true)
+                .create(true)
+                .truncate(true)
+                .mode(0o600)
+                .open(&temporary)
+                .map_err(file("cannot write the member key"))?;
+            out.write_all(&key).and_then(|()| out.sync_all()).map_err(file("cannot write the member key"))?;
+            std::fs::rename(&temporary, &path).map_err(file("cannot write the member key"))?;
+            Ok(key)
+        }
+        Err(error) => Err(file("cannot read the member key")(error)),
+    }
+}
+
+/// Counts of all destinations, by name.
+pub type ByDestination<T> = BTreeMap<String, T>;

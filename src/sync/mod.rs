@@ -1,0 +1,30 @@
+//! The straight line a customer's row travels: gather → plan → upload → confirm.
+//!
+//! - [`engine`]: the parts put together for a plan or a run; what a caller uses.
+//! - [`gather`]: rows → eligible → prepared members per destination; [`row`], [`eligibility`], [`funnel`] serve it.
+//! - [`delivery`]: one destination of one run: diff, guards, upload, confirm, observe; [`upload`], [`confirm`],
+//!   [`guards`] serve it.
+//! - [`preview`]: what a run would do, without doing it.
+//!
+//! Domain code: knows no terminal and no HTTP; tells what it does through [`progress`].
+
+pub mod confirm;
+pub mod delivery;
+pub mod destination;
+pub mod eligibility;
+pub mod engine;
+pub mod error;
+pub mod funnel;
+pub mod gather;
+pub mod guards;
+pub mod preview;
+pub mod progress;
+pub mod row;
+pub mod upload;
+
+pub use delivery::{Counts, DestinationReport};
+pub use engine::{Engine, Selection, SyncOptions, SyncReport};
+pub use error::SyncError;
+pub use funnel::{Exclusions, Funnel};
+pub use preview::{AudiencePlan, DestinationPlan};
+pub use progress::{Progress, Silent};
