@@ -192,3 +192,13 @@ fn debug_output_shows_no_secret() {
     let shown = format!("{:?}", google.auth());
     assert!(!shown.contains("1//refresh") && !shown.contains("shh"), "{shown}");
 }
+
+#[test]
+fn the_readme_explains_every_key() {
+    let readme = include_str!("../../README.md");
+    let descriptor = &reveil_google::DESCRIPTOR;
+    let settings = descriptor.settings.iter().map(|setting| setting.key);
+    for key in settings.chain(descriptor.secrets.iter().map(|secret| secret.key)) {
+        assert!(readme.contains(&format!("`{key}`")), "{key}");
+    }
+}
