@@ -12,7 +12,9 @@ use crate::DESCRIPTOR;
 /// Longest membership Google accepts, in days (announced 2025-02, in force since 2025-04-07).
 pub(crate) const MAX_MEMBERSHIP_DAYS: u32 = 540;
 /// The one value of `customer_match_terms` that counts as a yes.
-pub(crate) const TERMS_ACCEPTED: &str = "accepted";
+const TERMS_ACCEPTED: &str = "accepted";
+/// Only removing, reading and deleting are left.
+const TERMS_WITHDRAWN: &str = "withdrawn";
 
 const TOKEN_URL: &str = "https://oauth2.googleapis.com/token";
 const SCOPE: &str = "https://www.googleapis.com/auth/datamanager";
@@ -80,12 +82,12 @@ impl Settings {
             keys.fault("`linked_account` is only allowed with `login_account_type = \"DATA_PARTNER\"`".to_owned());
         }
         let terms_accepted = match keys.text("customer_match_terms") {
-            None => false,
             Some(value) if value == TERMS_ACCEPTED => true,
-            Some(_) => {
-                keys.fault(format!("`customer_match_terms` is \"{TERMS_ACCEPTED}\" or left out"));
+            Some(value) if value != TERMS_WITHDRAWN => {
+                keys.fault(format!("`customer_match_terms` must be \"{TERMS_ACCEPTED}\" or \"{TERMS_WITHDRAWN}\""));
                 false
             }
+            _ => false,
         };
         let membership_days = keys.membership_days();
         let quota_project = keys.text("quota_project");

@@ -118,9 +118,10 @@ impl Interpret for Replies {
             401 => Error::new(ErrorKind::Auth, reply.operation, "Google does not accept the access token")
                 .hint("connect again, or check the service account's key; apps in \"Testing\" lose refresh tokens after 7 days"),
             429 => quota(reply, &status),
+            404 if status.status.is_empty() => Error::new(ErrorKind::Protocol, reply.operation, "the 404 is not Google's")
+                .hint("check `base_url` and whatever stands between this machine and Google"),
             501 => Error::new(Unsupported, reply.operation, "Google does not know this call; is `base_url` right?"),
-            500..=599 | 408 => Error::new(ErrorKind::Unavailable, reply.operation, "Google could not answer")
-                .retry(Retry::After(retry_after(reply))),
+            500..=599 | 408 => Error::new(ErrorKind::Unavailable, reply.operation, "Google could not answer"),
             code => self.refused(reply, code, &status, meaning),
         };
         Some(with_context(error, reply.status, reason, &status))
@@ -174,19 +175,22 @@ impl Replies {
     }
 }
 
-/// 429: per minute the retry layer waits a little; per day the destination is parked until the quota day is over.
+/// 429: per minute the retry layer waits as long as it holds right; per day the destination is parked until the quota
+/// day is over.
 fn quota(reply: &Reply, status: &RpcStatus) -> Error {
     let error = Error::new(ErrorKind::RateLimited, reply.operation, "Google's quota is used up");
     let limit = status.details.iter().find_map(|detail| detail.metadata.get("quota_limit"));
-    let Some(limit) = limit else { return error.retry(Retry::After(retry_after(reply))) };
+    let Some(limit) = limit else { return error };
     let error = error.with("quota_limit", printable(limit, 80));
+    // The names of the read and management quotas are inferred from the documented ones: UNVERIFIED. Only this part counts.
     if !limit.contains("PerDay") {
-        return error.retry(Retry::After(retry_after(reply)));
+        return error;
     }
     let now = reply.header_text(header::DATE.as_str()).and_then(|text| DateTime::parse_from_rfc2822(text).ok());
-    let wait = retry_after(reply).or(now.map(|now| until_next_quota_day(now.to_utc()))).unwrap_or(DAILY_QUOTA_WAIT);
+    let wait = now.map_or(DAILY_QUOTA_WAIT, |now| until_next_quota_day(now.to_utc()));
     error
         .with("quota_period", "day")
+        .with("wait_secs", wait.as_secs())
         .retry(Retry::After(Some(wait)))
         .hint("the Cloud project's daily quota is used up; wait for the next quota day or ask Google for more")
 }
@@ -195,10 +199,6 @@ fn until_next_quota_day(now: DateTime<Utc>) -> Duration {
     let today = now.date_naive().and_time(QUOTA_DAY_ENDS).and_utc();
     let next = if today > now { today } else { today + Days::new(1) };
     (next - now).to_std().unwrap_or(DAILY_QUOTA_WAIT)
-}
-
-fn retry_after(reply: &Reply) -> Option<Duration> {
-    reply.header_text(header::RETRY_AFTER.as_str())?.trim().parse().ok().map(Duration::from_secs)
 }
 
 fn violations(status: &RpcStatus) -> impl Iterator<Item = &FieldViolation> {

@@ -70,7 +70,8 @@ pub static DESCRIPTOR: Descriptor = Descriptor {
         SettingSpec {
             key: "customer_match_terms",
             required: true,
-            help: "\"accepted\" states that you accept Google's Customer Match terms; nothing is added without it",
+            help: "\"accepted\" states that you accept Google's Customer Match terms; nothing is added without it. \
+                \"withdrawn\" still lets people be removed",
             example: "accepted",
         },
         setting("membership_days", "Days a member stays without being sent again, 1 to 540; default 540", "540"),

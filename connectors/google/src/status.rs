@@ -13,12 +13,13 @@ use reveil_sdk::{
 };
 
 use crate::audience::set_query;
-use crate::error::{self, Replies};
+use crate::error::Replies;
 use crate::wire::{DestinationStatus, ErrorCount, RequestStatus};
 use crate::{DESCRIPTOR, Google};
 
-/// Google asks for a first look after 30 minutes and longer pauses after that; processing may take a day.
-const POLL_AGAIN: Duration = Duration::from_secs(30 * 60);
+/// The shortest pause between two looks. The engine takes the first one after 30 minutes and longer pauses after that,
+/// as Google asks; processing may take a day.
+const POLL_AGAIN: Duration = Duration::from_secs(60);
 
 const OPERATION: &str = "RetrieveRequestStatus";
 const RANGE_PREFIX: &str = "MATCH_RATE_RANGE_";
@@ -48,19 +49,14 @@ impl Google {
         match cx.fetch::<RequestStatus>(call, &Replies::PLAIN).await {
             // Every request of ours has one destination. None yet is no news.
             Ok(status) => match status.request_status_per_destination.first() {
-                Some(destination) => verdict_of(destination).map_err(|error| error.with("request_id", request_id)),
+                Some(destination) => verdict_of(destination).map_err(|error| error.with("ticket", request_id)),
                 None => Ok(Verdict::Pending { again_after: POLL_AGAIN }),
             },
-            Err(error) if error.kind() == ErrorKind::NotFound && is_about_the_request(&error) => {
-                // What became of it cannot be learnt any more. Member writes are set operations, so sending them
-                // once more is safe and makes it certain.
-                let reason = match error::reason(&error) {
-                    Some("REQUEST_TOO_OLD") => RejectReason::from_static("request_too_old"),
-                    _ => RejectReason::from_static("request_not_found"),
-                };
-                Ok(Verdict::Failed { reason, again: true })
-            }
-            Err(error) => Err(error.with("request_id", request_id)),
+            // Not `Failed`: what became of it cannot be learnt any more, and it may well have been applied.
+            Err(error) if error.kind() == ErrorKind::NotFound => Err(error.with("ticket", request_id).hint(
+                "Google keeps a verdict for about 50 days; member writes are set operations, so send them again",
+            )),
+            Err(error) => Err(error.with("ticket", request_id)),
         }
     }
 
@@ -98,12 +94,6 @@ impl Google {
         }
         Ok(readings)
     }
-}
-
-/// A 404 without Google's own words comes from something in between, and says nothing of the request.
-fn is_about_the_request(error: &Error) -> bool {
-    error::reason(error).is_some()
-        || error.context().iter().any(|(name, value)| *name == "code" && value == "NOT_FOUND")
 }
 
 fn verdict_of(status: &DestinationStatus) -> Result<Verdict> {

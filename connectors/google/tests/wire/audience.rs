@@ -160,7 +160,7 @@ async fn a_list_whose_creation_was_answered_too_late_is_found_again() {
 
 #[tokio::test]
 async fn a_list_is_not_made_without_the_terms_but_an_existing_one_is_found() {
-    let google = connector(json!({ "customer_match_terms": null }));
+    let google = connector(json!({ "customer_match_terms": "withdrawn" }));
     let transport = ScriptedTransport::new().reply(200, NONE);
     let error = google.find_or_create(&context(&transport), &spec(), None).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Config);

@@ -175,13 +175,19 @@ async fn a_minutes_quota_is_waited_for_and_a_days_quota_parks() {
     let error = adding(1, 429, headers, QUOTA_DAY).await;
     assert_eq!(error.retry_advice(), Retry::After(Some(Duration::from_secs(3 * 3600))));
 
-    let mut headers = HeaderMap::new();
-    headers.insert("retry-after", HeaderValue::from_static("7"));
-    let error = adding(1, 429, headers, "").await;
-    assert_eq!(
-        (error.kind(), error.retry_advice()),
-        (ErrorKind::RateLimited, Retry::After(Some(Duration::from_secs(7))))
-    );
+    // Without details only the status speaks.
+    let error = adding(1, 429, HeaderMap::new(), "").await;
+    assert_eq!((error.kind(), error.retry_advice()), (ErrorKind::RateLimited, Retry::After(None)));
+}
+
+#[tokio::test]
+async fn a_404_that_is_not_googles_does_not_mean_gone() {
+    let error = adding(1, 404, HeaderMap::new(), "<html>").await;
+    assert_eq!((error.kind(), error.retry_advice()), (ErrorKind::Protocol, Retry::Never));
+    let transport = ScriptedTransport::new().reply(404, "<html>");
+    let error = connector(json!({})).delete(&context(&transport), &list()).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Protocol);
+    assert!(error.hint_text().unwrap().contains("base_url"));
 }
 
 #[tokio::test]

@@ -62,7 +62,7 @@ async fn adding_sends_the_documented_request() {
 #[tokio::test]
 async fn removing_sends_neither_consent_nor_terms() {
     // Removing must work without the terms: whoever withdraws them still has to take people off.
-    let google = connector(json!({ "customer_match_terms": null }));
+    let google = connector(json!({ "customer_match_terms": "withdrawn" }));
     let transport = ScriptedTransport::new().reply(200, r#"{ "requestId": "r1" }"#);
     let batch = support::batch(Operation::Remove, Consent::GRANTED, &people(1));
     let receipt = google.remove(&context(&transport), &list(), &upload(&batch)).await.unwrap();
@@ -137,7 +137,7 @@ async fn denied_consent_is_never_sent() {
 async fn without_the_terms_nothing_is_added() {
     let transport = ScriptedTransport::new().reply(200, ACCEPTED);
     let batch = support::batch(Operation::Add, Consent::GRANTED, &people(1));
-    let google = connector(json!({ "customer_match_terms": null }));
+    let google = connector(json!({ "customer_match_terms": "withdrawn" }));
     let error = google.add(&context(&transport), &list(), &upload(&batch)).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Config);
     assert!(error.hint_text().unwrap().contains("customer_match_terms = \"accepted\""));

@@ -72,9 +72,12 @@ fn linked_accounts_need_a_data_partner() {
 }
 
 #[test]
-fn terms_are_accepted_in_one_word() {
+fn terms_are_accepted_or_withdrawn_in_one_word() {
     for value in [json!("yes"), json!("Accepted"), json!(true), json!("")] {
         assert!(fault(options(json!({ "customer_match_terms": value }))).contains("customer_match_terms"));
+    }
+    for value in [json!("accepted"), json!("withdrawn"), json!(null)] {
+        assert!(reveil_google::connect(options(json!({ "customer_match_terms": value }))).is_ok());
     }
 }
 

@@ -2,7 +2,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use reveil_sdk::testing::ScriptedTransport;
-use reveil_sdk::{ErrorKind, MatchKind, RejectReason, UploadSummary, Verdict};
+use reveil_sdk::{ErrorKind, MatchKind, RejectReason, Retry, UploadSummary, Verdict};
 use serde_json::json;
 
 use crate::support::{LISTS, connector, context, header, line, list, now};
@@ -66,10 +66,10 @@ async fn a_removal_is_applied_without_a_range() {
 }
 
 #[tokio::test]
-async fn processing_is_pending_for_half_an_hour() {
+async fn processing_is_pending() {
     let processing = include_str!("../../fixtures/request_status_processing.json");
     for reply in [processing.to_owned(), processing.replace("PROCESSING", "REQUEST_STATUS_UNKNOWN"), "{}".to_owned()] {
-        assert_eq!(verdict(200, reply).await.unwrap(), Verdict::Pending { again_after: Duration::from_secs(1800) });
+        assert_eq!(verdict(200, reply).await.unwrap(), Verdict::Pending { again_after: Duration::from_secs(60) });
     }
 }
 
@@ -100,23 +100,23 @@ async fn a_state_of_a_later_version_is_a_protocol_error() {
 }
 
 #[tokio::test]
-async fn a_request_google_no_longer_knows_is_sent_again() {
+async fn a_request_google_no_longer_knows_is_not_found_rather_than_failed() {
     let with_reason = |reason: &str| {
         json!({ "error": { "code": 400, "status": "INVALID_ARGUMENT", "details": [
             { "@type": "type.googleapis.com/google.rpc.ErrorInfo", "reason": reason } ] } })
         .to_string()
     };
     let not_found = r#"{ "error": { "code": 404, "status": "NOT_FOUND" } }"#.to_owned();
-    for (status, reply, reason) in [
-        (400, with_reason("REQUEST_TOO_OLD"), "request_too_old"),
-        (400, with_reason("INVALID_REQUEST_ID"), "request_not_found"),
-        (404, not_found, "request_not_found"),
-    ] {
-        let expected = Verdict::Failed { reason: RejectReason::from_platform(reason), again: true };
-        assert_eq!(verdict(status, reply).await.unwrap(), expected);
+    for (status, reply) in
+        [(400, with_reason("REQUEST_TOO_OLD")), (400, with_reason("INVALID_REQUEST_ID")), (404, not_found)]
+    {
+        let error = verdict(status, reply).await.unwrap_err();
+        assert_eq!((error.kind(), error.retry_advice()), (ErrorKind::NotFound, Retry::Never));
+        assert!(error.hint_text().unwrap().contains("send them again"));
+        assert!(error.context().contains(&("ticket", "abc/12 3".to_owned())));
     }
     // A proxy's 404 says nothing of the request.
-    assert_eq!(verdict(404, "<html>").await.unwrap_err().kind(), ErrorKind::NotFound);
+    assert_eq!(verdict(404, "<html>").await.unwrap_err().kind(), ErrorKind::Protocol);
 }
 
 async fn observe(list_reply: &str, upload: UploadSummary) -> Vec<(u64, MatchKind, Option<f64>, Option<f64>)> {
