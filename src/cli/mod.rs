@@ -1,0 +1,134 @@
+//! The command line: one file per command. Tables for people, `--json` for programs; progress goes to stderr.
+
+pub mod audience;
+pub mod check;
+pub mod connector;
+pub mod demo;
+pub mod exit;
+pub mod holdout;
+pub mod identify;
+pub mod init;
+pub mod output;
+pub mod plan;
+pub mod report;
+pub mod roi;
+pub mod runs;
+pub mod sandbox;
+pub mod segment;
+pub mod setup;
+pub mod status;
+pub mod sync;
+pub mod table;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use exit::Exit;
+use setup::Global;
+
+/// Wakes dormant customers: keeps ad audiences equal to a warehouse's inactive segment.
+#[derive(Debug, Parser)]
+#[command(name = "reveil", version, about, max_term_width = 100)]
+struct Cli {
+    #[command(flatten)]
+    global: Global,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// The whole line on made-up people with real purchase histories: nothing to set up
+    Demo(demo::DemoArgs),
+    /// Write a commented reveil.toml and .env to start from
+    Init(init::InitArgs),
+    /// Look whether config, warehouse, credentials and terms are in order; writes nothing
+    Check(check::CheckArgs),
+    /// Who is inactive: the SQL, the count, a masked preview
+    #[command(subcommand)]
+    Segment(segment::SegmentCommand),
+    /// What a sync would do; sends nothing
+    Plan(plan::PlanArgs),
+    /// Bring the destinations of an audience up to date
+    Sync(sync::SyncArgs),
+    /// What each audience holds, what waits, when it ran last
+    Status(status::StatusArgs),
+    /// The latest runs
+    Runs(runs::RunsArgs),
+    /// Match rates, audiences, identifiers
+    #[command(subcommand)]
+    Report(report::ReportCommand),
+    /// What waking them is worth: projection, planning and measurement
+    #[command(subcommand)]
+    Roi(roi::RoiCommand),
+    /// The control group
+    #[command(subcommand)]
+    Holdout(holdout::HoldoutCommand),
+    /// How a platform's rules treat identifiers of your own
+    Identify(identify::IdentifyArgs),
+    /// The platforms this build knows
+    #[command(subcommand)]
+    Connector(connector::ConnectorCommand),
+    /// Delete an audience on a platform, or forget what was sent to it
+    #[command(subcommand)]
+    Audience(audience::AudienceCommand),
+    /// Simulated platforms on this machine
+    Sandbox(sandbox::SandboxArgs),
+    /// Shell completions on stdout
+    Completions { shell: clap_complete::Shell },
+    /// Runs an ADBC driver for the parent process
+    #[command(name = "__adbc", hide = true)]
+    AdbcChild,
+}
+
+/// Parses, runs, maps errors to exit codes.
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    setup::logging(&cli.global);
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            eprintln!("error: cannot start: {error}");
+            return Exit::Failed.into();
+        }
+    };
+    let result = runtime.block_on(run(cli));
+    // A warehouse query that is being cancelled must not hold the process.
+    runtime.shutdown_timeout(std::time::Duration::from_secs(2));
+    match result {
+        Ok(exit) => exit.into(),
+        Err(error) => exit::report(&error).into(),
+    }
+}
+
+async fn run(cli: Cli) -> anyhow::Result<Exit> {
+    let global = cli.global;
+    let mut out = std::io::stdout().lock();
+    match cli.command {
+        Command::Demo(args) => demo::run(args).await,
+        Command::Init(args) => init::run(&args),
+        Command::Check(args) => check::run(&global, args).await,
+        Command::Segment(command) => segment::run(&global, command).await,
+        Command::Plan(args) => plan::run(&global, args).await,
+        Command::Sync(args) => sync::run(&global, args).await,
+        Command::Status(args) => status::run(&global, args).await,
+        Command::Runs(args) => runs::run(&global, args).await,
+        Command::Report(command) => report::run(&global, command).await,
+        Command::Roi(command) => roi::run(command, &mut out).map(|()| Exit::Done),
+        Command::Holdout(command) => holdout::run(command, &mut out).map(|()| Exit::Done),
+        Command::Identify(args) => identify::run(&args),
+        Command::Connector(command) => connector::run(&command),
+        Command::Audience(command) => audience::run(&global, command).await,
+        Command::Sandbox(args) => sandbox::run(args).await,
+        Command::Completions { shell } => {
+            use clap::CommandFactory as _;
+            clap_complete::generate(shell, &mut Cli::command(), "reveil", &mut out);
+            Ok(Exit::Done)
+        }
+        Command::AdbcChild => {
+            crate::warehouse::adbc_child_main(std::io::stdin().lock(), out)?;
+            Ok(Exit::Done)
+        }
+    }
+}

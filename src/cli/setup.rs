@@ -1,0 +1,107 @@
+//! What most commands start with: global options, the log, the engine of a config.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use anyhow::Context as _;
+use chrono::{DateTime, NaiveDate, Utc};
+use clap::Args;
+use tracing_subscriber::EnvFilter;
+
+use crate::clock::MachineClock;
+use crate::config::{self, Config, Sources};
+use crate::store::Store;
+use crate::sync::Engine;
+
+/// Options of every command.
+#[derive(Debug, Clone, Args)]
+pub struct Global {
+    /// The configuration
+    #[arg(long, short, global = true, env = "REVEIL_CONFIG", default_value = "reveil.toml", value_name = "FILE")]
+    pub config: PathBuf,
+    /// Set one key over file and environment: guards.max_removal_ratio=0.2
+    #[arg(long = "set", global = true, value_name = "KEY=VALUE", value_parser = key_value)]
+    pub set: Vec<(String, String)>,
+    /// What goes to the log on stderr: error, warn, info, debug, or a filter like reveil=debug
+    #[arg(long, global = true, env = "REVEIL_LOG", default_value = "warn", value_name = "LEVEL")]
+    pub log: String,
+    /// Log as JSON lines
+    #[arg(long, global = true, env = "REVEIL_LOG_JSON")]
+    pub log_json: bool,
+}
+
+fn key_value(text: &str) -> Result<(String, String), String> {
+    text.split_once('=')
+        .map(|(key, value)| (key.trim().to_owned(), value.trim().to_owned()))
+        .ok_or_else(|| "write KEY=VALUE".to_owned())
+}
+
+/// Starts the log. Called once.
+pub fn logging(global: &Global) {
+    let filter = EnvFilter::try_new(&global.log).unwrap_or_else(|_| EnvFilter::new("warn"));
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    if global.log_json { builder.json().init() } else { builder.with_target(false).init() }
+}
+
+/// The checked configuration and where it came from.
+///
+/// # Errors
+/// All faults at once.
+pub fn load(global: &Global) -> anyhow::Result<(Config, Sources)> {
+    let sources = Sources::from_environment(&global.config, global.set.clone())?;
+    let config = config::load(&global.config, &sources)?;
+    Ok((config, sources))
+}
+
+/// The engine of the configuration, on the machine's clock.
+///
+/// # Errors
+/// Faults of the config, or the state cannot be opened.
+pub async fn engine(global: &Global) -> anyhow::Result<Engine> {
+    let (config, sources) = load(global)?;
+    let store = Store::open(&config.state_dir).await?;
+    let base_dir = global.config.parent().map_or_else(|| PathBuf::from("."), Path::to_path_buf);
+    Ok(Engine { config, base_dir, environment: sources.environment, clock: Arc::new(MachineClock), store })
+}
+
+/// Reads `2026-01-01` (midnight UTC) or an RFC 3339 instant.
+///
+/// # Errors
+/// What to write instead.
+pub fn instant(text: &str) -> Result<DateTime<Utc>, String> {
+    if let Ok(date) = text.parse::<NaiveDate>() {
+        return Ok(date.and_hms_opt(0, 0, 0).expect("midnight exists").and_utc());
+    }
+    DateTime::parse_from_rfc3339(text)
+        .map(|at| at.with_timezone(&Utc))
+        .map_err(|_| "write a date as 2026-01-01 or an instant as 2026-01-01T12:00:00Z".to_owned())
+}
+
+/// The only audience of the config, or the one asked for.
+///
+/// # Errors
+/// Which audiences there are, when that leaves a choice.
+pub fn audience_key(config: &Config, asked: Option<&str>) -> anyhow::Result<String> {
+    if let Some(asked) = asked {
+        config.audience(asked)?;
+        return Ok(asked.to_owned());
+    }
+    let mut keys = config.audience.keys();
+    match (keys.next(), keys.next()) {
+        (Some(only), None) => Ok(only.clone()),
+        _ => {
+            let known: Vec<&str> = config.audience.keys().map(String::as_str).collect();
+            Err(anyhow::anyhow!("which audience? the config has: {}", known.join(", ")))
+        }
+    }
+}
+
+/// Writes a value as one JSON document.
+///
+/// # Errors
+/// When stdout is closed.
+pub fn print_json(value: &impl serde::Serialize) -> anyhow::Result<()> {
+    use std::io::Write as _;
+    let text = serde_json::to_string_pretty(value).context("the result does not serialise")?;
+    writeln!(std::io::stdout(), "{text}").context("stdout is closed")
+}
