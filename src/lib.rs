@@ -1,1 +1,3 @@
+//! The Réveil daemon as a library.
 
+pub mod ledger;
