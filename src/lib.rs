@@ -1,4 +1,15 @@
 //! Réveil wakes dormant customers. See `src/README.md` for the map of the rooms.
 
+pub mod cli;
 pub mod clock;
+pub mod config;
+pub mod connectors;
+pub mod identity;
+pub mod ledger;
+pub mod report;
+pub mod roi;
+pub mod segment;
+pub mod store;
+pub mod sync;
 pub mod transport;
+pub mod warehouse;

@@ -44,12 +44,11 @@ pub static GOOGLE: IdentifierTable = IdentifierTable {
     together: &[GivenName, FamilyName, Postcode, Country],
 };
 
-/// Same digest as elsewhere, in Base64; folds `gmail.com` only. Phones are left out: the EU region, the one this
-/// project serves, refuses them.
+/// Same digest as elsewhere, in Base64; folds `gmail.com` only. Phones are for regions outside the EU.
 pub static TRADEDESK: IdentifierTable = IdentifierTable {
     slug: "tradedesk",
     version: 1,
-    identifiers: &[spec(Email, Rule::EmailFoldGmailComOnly, Base64)],
+    identifiers: &[spec(Email, Rule::EmailFoldGmailComOnly, Base64), spec(Phone, Rule::PhoneE164, Base64)],
     together: &[],
 };
 

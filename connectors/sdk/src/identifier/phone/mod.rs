@@ -3,13 +3,16 @@
 //! The library takes what people type; the rules here are for what warehouses hold: floats, two numbers in a cell,
 //! country codes without `+`, typographic spaces, stand-ins.
 
-mod trunk;
+mod automaton;
+mod fast;
+mod plan;
 
 use rlibphonenumber::{
     NumberLengthType, PHONE_NUMBER_UTIL, ParseError, PhoneNumber, PhoneNumberType, Region, ValidationError,
     get_national_significant_number_owned,
 };
 
+use self::plan::RegionFacts;
 use super::reason;
 use super::text::{QUOTES, is_invisible, looks_hashed, unwrap_pair};
 use crate::outcome::RejectReason;
@@ -36,7 +39,11 @@ impl PhoneReader {
     /// Appends the number as `+` and digits. `region` is the row's country, in any case, possibly unknown or blank.
     /// Nothing is appended on refusal.
     pub(super) fn read(&mut self, raw: &str, region: &str, out: &mut String) -> Result<(), RejectReason> {
-        let (country_code, national) = full(raw, region_of(region), self.strict)?;
+        let region = plan::region(region);
+        if fast::read(raw, region, self.strict, out) {
+            return Ok(());
+        }
+        let (country_code, national) = full(raw, region.and_then(Home::of), self.strict)?;
         push_e164(country_code, &national, out);
         Ok(())
     }
@@ -47,14 +54,19 @@ fn push_e164(country_code: i32, national: &str, out: &mut String) {
     write!(out, "+{country_code}{national}").expect("writing to a string does not fail");
 }
 
-/// The region of a two-letter code that has phone numbers.
-fn region_of(code: &str) -> Option<(Region, &'static str, u16)> {
-    let code = code.trim();
-    let bytes: [u8; 2] = code.as_bytes().try_into().ok()?;
-    let upper = bytes.map(|b| b.to_ascii_uppercase());
-    let upper = std::str::from_utf8(&upper).ok()?;
-    let (country_code, trunk) = trunk::of_region(upper)?;
-    Some((Region::from_code(upper).ok()?, trunk, country_code))
+/// The country of the row.
+#[derive(Clone, Copy)]
+struct Home {
+    region: Region,
+    country_code: u16,
+    trunk: &'static str,
+}
+
+impl Home {
+    fn of(facts: &RegionFacts) -> Option<Self> {
+        let region = Region::from_code(std::str::from_utf8(&facts.name).ok()?).ok()?;
+        Some(Self { region, country_code: facts.country_code, trunk: facts.trunk })
+    }
 }
 
 /// How good a reading is.
@@ -86,14 +98,12 @@ impl Reading {
     }
 }
 
-type RegionFacts = (Region, &'static str, u16);
-
 /// The reading of a raw cell by every rule: calling code and national number.
-fn full(raw: &str, region: Option<RegionFacts>, strict: bool) -> Result<(i32, String), RejectReason> {
+fn full(raw: &str, home: Option<Home>, strict: bool) -> Result<(i32, String), RejectReason> {
     let cleaned = clean(raw);
     let cleaned = cleaned.trim();
     let text = prepare(cleaned)?;
-    let reading = best(text, region)?;
+    let reading = best(text, home)?;
     settle(reading, strict)
 }
 
@@ -160,23 +170,23 @@ fn without_fraction(text: &str) -> &str {
 }
 
 /// The better reading of a leading `00`: as it is, or as `+`.
-fn best(text: &str, region: Option<RegionFacts>) -> Result<Reading, RejectReason> {
-    let Some(rest) = text.strip_prefix("00") else { return read_one(text, region) };
-    let plus = read_one(&format!("+{rest}"), region);
-    if region.is_none() {
+fn best(text: &str, home: Option<Home>) -> Result<Reading, RejectReason> {
+    let Some(rest) = text.strip_prefix("00") else { return read_one(text, home) };
+    let plus = read_one(&format!("+{rest}"), home);
+    if home.is_none() {
         return plus;
     }
-    match (read_one(text, region), plus) {
+    match (read_one(text, home), plus) {
         (Ok(plain), Ok(plus)) if plus.rank > plain.rank => Ok(plus),
         (Err(_), Ok(plus)) if plus.rank > Rank::No => Ok(plus),
         (plain, _) => plain,
     }
 }
 
-fn parse(text: &str, region: Option<RegionFacts>) -> Result<Reading, RejectReason> {
-    match PHONE_NUMBER_UTIL.parse(text, region.map(|(region, ..)| region)) {
+fn parse(text: &str, home: Option<Home>) -> Result<Reading, RejectReason> {
+    match PHONE_NUMBER_UTIL.parse(text, home.map(|home| home.region)) {
         Ok(number) => Ok(Reading::of(number)),
-        Err(ParseError::InvalidCountryCode) if text.starts_with('+') || region.is_some() => {
+        Err(ParseError::InvalidCountryCode) if text.starts_with('+') || home.is_some() => {
             Err(reason::UNKNOWN_COUNTRY_CODE)
         }
         Err(ParseError::InvalidCountryCode) => Err(reason::NO_REGION),
@@ -186,18 +196,18 @@ fn parse(text: &str, region: Option<RegionFacts>) -> Result<Reading, RejectReaso
     }
 }
 
-fn read_one(text: &str, region: Option<RegionFacts>) -> Result<Reading, RejectReason> {
+fn read_one(text: &str, home: Option<Home>) -> Result<Reading, RejectReason> {
     if text.starts_with('+') {
         if let Some(without) = without_bracketed_zero(text) {
-            return match parse(text, region) {
+            return match parse(text, home) {
                 Ok(reading) if reading.rank == Rank::Valid => Ok(reading),
-                _ => parse(&without, region),
+                _ => parse(&without, home),
             };
         }
-    } else if let Some(reading) = region.and_then(|region| after_own_country_code(text, region)) {
+    } else if let Some(reading) = home.and_then(|home| after_own_country_code(text, home)) {
         return Ok(reading);
     }
-    parse(text, region)
+    parse(text, home)
 }
 
 /// `+33 (0)1 …`: the number without the trunk zero that is not dialled from abroad.
@@ -210,7 +220,7 @@ fn without_bracketed_zero(text: &str) -> Option<String> {
 
 /// `4915228817386` in a German row: the country code without `+`. Only where a trunk prefix tells national numbers
 /// apart; elsewhere the library decides.
-fn after_own_country_code(text: &str, (_, trunk, country_code): RegionFacts) -> Option<Reading> {
+fn after_own_country_code(text: &str, Home { trunk, country_code, .. }: Home) -> Option<Reading> {
     let digits: String = text.chars().filter(char::is_ascii_digit).collect();
     let code = country_code.to_string();
     if trunk.is_empty() || digits.starts_with(trunk) || !digits.starts_with(&code) {
@@ -261,8 +271,8 @@ fn settle(reading: Reading, strict: bool) -> Result<(i32, String), RejectReason>
     }
     let trunk = PHONE_NUMBER_UTIL
         .get_region_for_country_code(country_code)
-        .and_then(|region| trunk::of_region(&region.as_region_str()))
-        .map_or("", |(_, trunk)| trunk);
+        .and_then(|region| plan::region(&region.as_region_str()))
+        .map_or("", |facts| facts.trunk);
     if !trunk.is_empty() && national.starts_with(trunk) {
         return Err(reason::INVALID_LENGTH);
     }
@@ -273,3 +283,6 @@ fn within_e164(country_code: i32, national: String) -> Result<(i32, String), Rej
     let code_digits = country_code.checked_ilog10().map_or(0, |log| log as usize + 1);
     if code_digits + national.len() > MAX_DIGITS { Err(reason::TOO_LONG) } else { Ok((country_code, national)) }
 }
+
+#[cfg(test)]
+mod tests;

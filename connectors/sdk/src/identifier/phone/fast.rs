@@ -1,0 +1,148 @@
+//! The fast path: digits with common separators, of plans simple enough, without the library.
+//!
+//! It only ever accepts, and only where it is sure that the rules and the library would give the same number;
+//! everything else is left to them. A test holds both against each other.
+
+use super::plan::{self, Plan, RegionFacts, has_length};
+
+/// Most digits looked at: an international prefix and a number of 15.
+const MAX_DIGITS: usize = 17;
+
+/// A cell as digits.
+struct Dialled {
+    digits: [u8; MAX_DIGITS],
+    length: usize,
+    plus: bool,
+    /// The digit before which a `(0)` stands.
+    bracketed_zero: Option<usize>,
+}
+
+/// Appends the number as `+` and digits; false, with nothing appended, when not sure.
+pub(super) fn read(raw: &str, region: Option<&'static RegionFacts>, strict: bool, out: &mut String) -> bool {
+    let Some(dialled) = scan(raw.as_bytes()) else { return false };
+    let digits = &dialled.digits[..dialled.length];
+    let Some((facts, plan, national)) = resolve(&dialled, digits, region) else { return false };
+    if !accepts(facts, plan, national, strict) {
+        return false;
+    }
+    out.push('+');
+    out.push_str(&plan.code);
+    out.extend(national.iter().map(|byte| char::from(*byte)));
+    true
+}
+
+/// The digits of a cell that holds nothing but digits, a leading `+` and separators the library knows.
+fn scan(raw: &[u8]) -> Option<Dialled> {
+    let mut dialled = Dialled { digits: [0; MAX_DIGITS], length: 0, plus: false, bracketed_zero: None };
+    // A float's zeros after its dot are no digits of the number.
+    let (mut dots, mut after_dot) = (0, 0u8);
+    let mut at = 0;
+    while at < raw.len() {
+        let byte = raw[at];
+        match byte {
+            b'0'..=b'9' => {
+                *dialled.digits.get_mut(dialled.length)? = byte;
+                dialled.length += 1;
+                after_dot |= byte & 15;
+            }
+            b' ' => {}
+            b'(' if raw.get(at + 1..at + 3) == Some(b"0)") => {
+                dialled.bracketed_zero = Some(dialled.length);
+            }
+            b'(' => {}
+            b'-' | b'/' | b')' if dialled.length > 0 => {}
+            b'.' if dialled.length > 0 => {
+                dots += 1;
+                after_dot = 0;
+            }
+            b'+' if dialled.length == 0 && !dialled.plus => dialled.plus = true,
+            // No-break space and narrow no-break space, as French typography has them.
+            0xc2 if raw.get(at + 1) == Some(&0xa0) => at += 1,
+            0xe2 if raw.get(at + 1..at + 3) == Some(&[0x80, 0xaf]) => at += 2,
+            _ => return None,
+        }
+        at += 1;
+    }
+    let float = dots == 1 && after_dot == 0;
+    (dialled.length > 5 && !float).then_some(dialled)
+}
+
+/// The plan a number belongs to, and its national part.
+fn resolve<'a>(
+    dialled: &Dialled,
+    digits: &'a [u8],
+    region: Option<&'static RegionFacts>,
+) -> Option<(&'static RegionFacts, &'static Plan, &'a [u8])> {
+    if dialled.plus {
+        return international(digits, dialled.bracketed_zero);
+    }
+    if let Some(after) = digits.strip_prefix(b"00") {
+        let dials_00 = match region {
+            None => true,
+            Some(facts) => facts.plan.as_ref()?.idd == ["00"],
+        };
+        let zero = dialled.bracketed_zero.map(|at| at.wrapping_sub(2));
+        return if dials_00 { international(after, zero) } else { None };
+    }
+    let facts = region?;
+    let plan = facts.plan.as_ref()?;
+    if plan.idd.iter().any(|prefix| digits.starts_with(prefix.as_bytes())) {
+        return None;
+    }
+    let trunk = facts.trunk.as_bytes();
+    let national = if !trunk.is_empty() && digits.starts_with(trunk) {
+        without_trunk(plan, trunk, digits)?
+    } else if let Some(rest) = digits.strip_prefix(plan.code.as_bytes()) {
+        after_own_code(plan, trunk, digits, rest)?
+    } else {
+        digits
+    };
+    Some((facts, plan, national))
+}
+
+fn international(digits: &[u8], bracketed_zero: Option<usize>) -> Option<(&'static RegionFacts, &'static Plan, &[u8])> {
+    let facts = plan::by_calling_code(digits)?;
+    let plan = facts.plan.as_ref()?;
+    let rest = &digits[plan.code.len()..];
+    let trunk = facts.trunk.as_bytes();
+    // With `(0)` anywhere but as the trunk prefix after the country code the rules are finer.
+    if bracketed_zero.is_some_and(|at| at != plan.code.len() || trunk != b"0") {
+        return None;
+    }
+    let national = if !trunk.is_empty() && rest.starts_with(trunk) { without_trunk(plan, trunk, rest)? } else { rest };
+    Some((facts, plan, national))
+}
+
+/// The national number after its trunk prefix, where the library is certain to cut it off.
+fn without_trunk<'a>(plan: &Plan, trunk: &[u8], digits: &'a [u8]) -> Option<&'a [u8]> {
+    let national = digits.strip_prefix(trunk)?;
+    let cut = plan.strips && plan.has(national)? && !plan.has(digits)? && has_length(plan.lengths, national);
+    cut.then_some(national)
+}
+
+/// `33612345678` in a French row.
+fn after_own_code<'a>(plan: &Plan, trunk: &[u8], digits: &'a [u8], rest: &'a [u8]) -> Option<&'a [u8]> {
+    if trunk.is_empty() {
+        return match (plan.has(digits)?, plan.has(rest)?) {
+            (true, _) if has_length(plan.lengths, digits) => Some(digits),
+            (false, true) if has_length(plan.lengths, rest) => Some(rest),
+            _ => None,
+        };
+    }
+    let longest_mobile = 31 - (plan.mobile_lengths | 1).leading_zeros() as usize;
+    (digits.len() > longest_mobile && has_length(plan.mobile_lengths, rest)).then_some(rest)
+}
+
+/// Whether the rules accept the number without a doubt.
+fn accepts(facts: &RegionFacts, plan: &Plan, national: &[u8], strict: bool) -> bool {
+    let hazard = plan.hazards.iter().any(|prefix| national.starts_with(prefix.as_bytes()));
+    let repeated = national.iter().all(|byte| *byte == national[0]);
+    // Réunion and its like write numbers that France's plan has, but does not use.
+    let overseas = facts.country_code == 33 && (national.starts_with(b"69") || national.starts_with(b"639"));
+    !hazard
+        && !repeated
+        && !overseas
+        && plan.code.len() + national.len() <= 15
+        && has_length(plan.person_lengths, national)
+        && (!strict || plan.is_valid(national))
+}

@@ -1,0 +1,138 @@
+//! `reveil check`: is everything in order for a sync? Writes nothing, anywhere.
+
+use clap::Args;
+use serde::Serialize;
+
+use super::exit::Exit;
+use super::setup::{Global, engine, print_json};
+use crate::segment;
+use crate::sync::Engine;
+use crate::sync::destination::Destination;
+use crate::warehouse;
+
+/// See the module.
+#[derive(Debug, Args)]
+pub struct CheckArgs {
+    /// Look at the config and the warehouse only; call no platform
+    #[arg(long)]
+    offline: bool,
+    /// One JSON document
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Debug, Serialize)]
+struct Finding {
+    what: String,
+    ok: bool,
+    /// What is wrong or worth knowing.
+    message: String,
+    hint: Option<String>,
+}
+
+impl Finding {
+    fn good(what: impl Into<String>, message: impl Into<String>) -> Self {
+        Self { what: what.into(), ok: true, message: message.into(), hint: None }
+    }
+    fn bad(what: impl Into<String>, error: &anyhow::Error) -> Self {
+        let hint = error.chain().find_map(|cause| {
+            cause.downcast_ref::<reveil_sdk::Error>().and_then(|error| error.hint_text().map(str::to_owned))
+        });
+        Self { what: what.into(), ok: false, message: error.to_string(), hint }
+    }
+}
+
+/// # Errors
+/// Faults of the config; everything else is a finding.
+pub async fn run(global: &Global, args: CheckArgs) -> anyhow::Result<Exit> {
+    let engine = engine(global).await?;
+    let mut findings = vec![Finding::good(
+        "config",
+        format!("{} audiences, {} destinations", engine.config.audience.len(), engine.config.destination.len()),
+    )];
+    check_warehouse(&engine, &mut findings).await;
+    check_consent(&engine, &mut findings);
+    if !args.offline {
+        for (name, config) in &engine.config.destination {
+            let what = format!("destination {name}");
+            findings.extend(match check_destination(&engine, name, config).await {
+                Ok(warnings) if warnings.is_empty() => vec![Finding::good(what, "credential, account and terms are in order")],
+                Ok(warnings) => warnings.into_iter().map(|warning| Finding::good(what.clone(), warning)).collect(),
+                Err(error) => vec![Finding::bad(what, &error)],
+            });
+        }
+    }
+    let ok = findings.iter().all(|finding| finding.ok);
+    if args.json {
+        print_json(&serde_json::json!({ "ok": ok, "findings": findings }))?;
+    } else {
+        for finding in &findings {
+            println!("{} {}: {}", if finding.ok { "ok  " } else { "FAIL" }, finding.what, finding.message);
+            if let Some(hint) = &finding.hint {
+                println!("     hint: {hint}");
+            }
+        }
+    }
+    Ok(if ok { Exit::Done } else { Exit::Failed })
+}
+
+async fn check_warehouse(engine: &Engine, findings: &mut Vec<Finding>) {
+    let result = async {
+        let source = warehouse::open(&engine.config.warehouse).await?;
+        source.check().await?;
+        anyhow::Ok(source)
+    }
+    .await;
+    let source = match result {
+        Ok(source) => source,
+        Err(error) => return findings.push(Finding::bad("warehouse", &error)),
+    };
+    findings.push(Finding::good("warehouse", format!("{} answers", engine.config.warehouse.driver)));
+    for (key, audience) in &engine.config.audience {
+        let what = format!("audience {key}");
+        let counted = async {
+            let now = engine.clock.now();
+            anyhow::Ok(segment::count(&*source, &engine.config.warehouse, key, &audience.inactive, now).await?)
+        }
+        .await;
+        findings.push(match counted {
+            Ok(count) => {
+                Finding::good(what, format!("{} inactive of {} customers, {} unknown", count.inactive, count.customers, count.unknown))
+            }
+            Err(error) => Finding::bad(what, &error),
+        });
+    }
+}
+
+fn check_consent(engine: &Engine, findings: &mut Vec<Finding>) {
+    let Some(customers) = &engine.config.warehouse.customers else { return };
+    if customers.consent_ads.is_none() {
+        findings.push(Finding {
+            what: "consent".into(),
+            ok: false,
+            message: "no consent column is mapped; a sync will refuse".into(),
+            hint: Some("set warehouse.customers.consent_ads to the column that says whether the person agreed to ads".into()),
+        });
+    } else if customers.consent_at.is_none() || customers.consent_source.is_none() {
+        findings.push(Finding::good(
+            "consent",
+            "consent_at and consent_source are not mapped: consent cannot be proved from this data alone",
+        ));
+    }
+}
+
+async fn check_destination(
+    engine: &Engine,
+    name: &str,
+    config: &crate::config::DestinationConfig,
+) -> anyhow::Result<Vec<String>> {
+    let destination = Destination::open(
+        name,
+        config,
+        &engine.environment,
+        &engine.base_dir,
+        &engine.clock,
+        engine.config.warehouse.synthetic,
+    )?;
+    Ok(destination.connector.check(&destination.context()).await?)
+}

@@ -1,0 +1,370 @@
+//! The difference between what the platform holds and what it should hold.
+//!
+//! Ledger and target are merged bucket by bucket, each sorted in memory by a second thread while the first merges
+//! the bucket before. What needs no look at other members goes straight to the plan. Members that are gone or have
+//! lost identifiers become [candidates](super::removals): before anything of theirs is removed, a second pass over
+//! the target finds the identifiers that somebody else still wants.
+
+use std::path::Path;
+use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
+use std::thread;
+
+use reveil_sdk::{IdentifierKind, MemberBuf, MemberKey, MemberRef, ValueRef};
+
+use super::effective::{Bucket, Effective, bits_for};
+use super::error::{LedgerError, Result};
+use super::plan::{Plan, PlanWriter};
+use super::record::{REJECTED, UNCERTAIN, WHOLE, anchors, has, is_anchor, join, without};
+use super::removals::{Candidates, Later};
+use super::store::Ledger;
+use super::target::{Target, TargetRow};
+use super::wanted::Bitmap;
+
+/// A target bucket this large is cut finer first.
+const MAX_BUCKET_BYTES: u64 = 48 << 20;
+
+/// How to compare.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct DiffOptions {
+    /// Days since 2020-01-01; see [`day_of`](super::day_of).
+    pub today: u16,
+    /// Members accepted more days ago than this are sent anew.
+    pub renew_after_days: Option<u16>,
+    /// Send everybody anew, whenever they were accepted: for a full replace.
+    pub renew_all: bool,
+    /// Send members again that the platform refused, though nothing about them has changed.
+    pub retry_rejected: bool,
+}
+
+/// Finds what to send so that the platform holds the target.
+///
+/// `refine` sees every row before it is compared and may be asked about a row more than once; it must answer the
+/// same each time. It returns false to leave the member out. To drop single identifiers it encodes what shall
+/// remain, under the same key, into the (empty) buffer; a buffer left empty keeps the member as it is.
+///
+/// # Errors
+/// Reading and writing files; nothing is planned then.
+pub fn diff(
+    ledger: &Ledger,
+    target: &Target,
+    refine: impl FnMut(TargetRow<'_>, &mut MemberBuf) -> bool,
+    options: DiffOptions,
+) -> Result<Plan> {
+    let temp = ledger.temp_dir();
+    let finer = if target.largest() > MAX_BUCKET_BYTES { bits_for(target.bytes()) } else { 0 };
+    let effective = ledger.effective(target.bits.max(finer))?;
+    let recut;
+    let target = if effective.bits == target.bits {
+        target
+    } else {
+        recut = target.recut(effective.bits)?;
+        &recut
+    };
+    let mut merge = Merge {
+        options,
+        refine,
+        plan: PlanWriter::create(temp)?,
+        candidates: Candidates::create(temp)?,
+        covered: Bitmap::new(target.rows()),
+        first_row: 0,
+        refined: MemberBuf::new(),
+        joined: MemberBuf::new(),
+        scratch: MemberBuf::new(),
+    };
+    thread::scope(|scope| {
+        // Capacity 1: one bucket is merged, one waits, one is being read.
+        let (send, loaded) = sync_channel(1);
+        let (give_back, empty) = channel();
+        let effective = &effective;
+        scope.spawn(move || load_all(effective, target, temp, &send, empty));
+        merge_all(&mut merge, &loaded, &give_back)
+    })?;
+    let Merge { mut plan, candidates, covered, mut refine, .. } = merge;
+    candidates.resolve(target, &covered, &mut refine, &mut plan)?;
+    plan.finish()
+}
+
+/// One bucket, ready to merge.
+#[derive(Default)]
+struct Loaded {
+    target: Vec<u8>,
+    rows: Vec<Row>,
+    ledger: Bucket,
+}
+
+/// Where a row lies: sorts by key, then by order of arrival.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Row {
+    /// Bytes of the key that differ within a bucket, most significant first.
+    prefix: u64,
+    at: u32,
+    number: u32,
+}
+
+fn load_all(
+    effective: &Effective<'_>,
+    target: &Target,
+    temp: &Path,
+    send: &SyncSender<Result<Loaded>>,
+    empty: Receiver<Loaded>,
+) {
+    for bucket in 0..effective.buckets() {
+        let mut loaded = empty.try_recv().unwrap_or_default();
+        let result = loaded.load(effective, target, temp, bucket).map(|()| loaded);
+        let failed = result.is_err();
+        // The merging side hangs up when it has failed.
+        if send.send(result).is_err() || failed {
+            return;
+        }
+    }
+}
+
+impl Loaded {
+    fn load(&mut self, effective: &Effective<'_>, target: &Target, temp: &Path, bucket: usize) -> Result<()> {
+        target.read(bucket, &mut self.target)?;
+        self.rows.clear();
+        let mut at = 0;
+        while at < self.target.len() {
+            let (row, length) = TargetRow::read(&self.target[at..]).expect("buckets hold whole rows");
+            let prefix = u64::from_be_bytes(*row.member.key().0.first_chunk().expect("12 bytes"));
+            self.rows.push(Row { prefix, at: at as u32, number: self.rows.len() as u32 });
+            at += length;
+        }
+        self.rows.sort_unstable();
+        // Keys that share their first 8 bytes are rare: put those few in order of the whole key.
+        let bytes = &self.target;
+        let key = |row: &Row| TargetRow::read(&bytes[row.at as usize..]).expect("read before").0.member.key();
+        for same in self.rows.chunk_by_mut(|a, b| a.prefix == b.prefix) {
+            if same.len() > 1 {
+                same.sort_by_key(key);
+            }
+        }
+        effective.read(bucket, temp, &mut self.ledger)
+    }
+}
+
+fn merge_all<R>(merge: &mut Merge<R>, loaded: &Receiver<Result<Loaded>>, give_back: &Sender<Loaded>) -> Result<()>
+where
+    R: FnMut(TargetRow<'_>, &mut MemberBuf) -> bool,
+{
+    while let Ok(bucket) = loaded.recv() {
+        let bucket = bucket?;
+        merge.bucket(&bucket)?;
+        merge.first_row += bucket.rows.len() as u64;
+        // The loader may be done.
+        let _ = give_back.send(bucket);
+    }
+    Ok(())
+}
+
+struct Merge<R> {
+    options: DiffOptions,
+    refine: R,
+    plan: PlanWriter,
+    candidates: Candidates,
+    /// Rows whose identifiers are all in a record that answers for them.
+    covered: Bitmap,
+    first_row: u64,
+    refined: MemberBuf,
+    joined: MemberBuf,
+    scratch: MemberBuf,
+}
+
+impl<R> Merge<R>
+where
+    R: FnMut(TargetRow<'_>, &mut MemberBuf) -> bool,
+{
+    fn bucket(&mut self, bucket: &Loaded) -> Result<()> {
+        let mut records = bucket.ledger.records.as_slice();
+        let mut rest = bucket.rows.as_slice();
+        let read = |row: &Row| TargetRow::read(&bucket.target[row.at as usize..]).expect("read before").0;
+        while let Some(row) = rest.first() {
+            let first = read(row);
+            let key = first.member.key();
+            while let Some(record) = MemberRef::read(records).filter(|record| record.key() < key) {
+                records = &records[record.bytes().len()..];
+                self.gone(record)?;
+            }
+            let record = MemberRef::read(records).filter(|record| record.key() == key);
+            records = &records[record.map_or(0, |record| record.bytes().len())..];
+            let repeats = rest[1..].iter().take_while(|row| read(row).member.key() == key).count();
+            let (same, after) = rest.split_at(1 + repeats);
+            rest = after;
+            let pending = || bucket.ledger.pending.binary_search(&key).is_ok();
+            if repeats == 0 {
+                self.refined.clear();
+                if !(self.refine)(first, &mut self.refined) {
+                    self.plan.counts.dropped += 1;
+                    self.absent(record)?;
+                    continue;
+                }
+                let refined = std::mem::take(&mut self.refined);
+                let member = refined.last().unwrap_or(first.member);
+                debug_assert!(member.key() == key, "refining keeps the key");
+                if self.wanted(first.group, member, record)? && !pending() {
+                    self.covered.set(self.first_row + u64::from(row.number));
+                }
+                self.refined = refined;
+            } else {
+                self.several(key, same.iter().map(read), record, |merge| {
+                    if !pending() {
+                        same.iter().for_each(|row| merge.covered.set(merge.first_row + u64::from(row.number)));
+                    }
+                })?;
+            }
+        }
+        while let Some(record) = MemberRef::read(records) {
+            records = &records[record.bytes().len()..];
+            self.gone(record)?;
+        }
+        Ok(())
+    }
+
+    /// Several rows of one key: the first one's consent and names, everybody's e-mails, phones and mobile ids.
+    fn several<'a>(
+        &mut self,
+        key: MemberKey,
+        rows: impl Iterator<Item = TargetRow<'a>>,
+        record: Option<MemberRef<'_>>,
+        cover: impl Fn(&mut Self),
+    ) -> Result<()> {
+        let mut joined = std::mem::take(&mut self.joined);
+        let mut group = None;
+        let mut complete = true;
+        self.plan.counts.duplicates += rows.size_hint().0.saturating_sub(1) as u64;
+        joined.clear();
+        for row in rows {
+            self.refined.clear();
+            if !(self.refine)(row, &mut self.refined) {
+                self.plan.counts.dropped += 1;
+                continue;
+            }
+            let member = self.refined.last().unwrap_or(row.member);
+            debug_assert!(member.key() == key, "refining keeps the key");
+            match group {
+                None => {
+                    group = Some(row.group);
+                    joined.push_member(member, 0, 0);
+                }
+                // Under another consent the identifiers may not travel with the first row's.
+                Some(group) if group != row.group => complete = false,
+                Some(_) => {
+                    join(joined.last().expect("pushed before"), member, 0, 0, &mut self.scratch);
+                    std::mem::swap(&mut joined, &mut self.scratch);
+                    let all = joined.last().expect("just joined");
+                    complete &= anchors(member).all(|identifier| has(all, identifier));
+                }
+            }
+        }
+        match group {
+            None => self.absent(record)?,
+            Some(group) => {
+                let member = joined.last().expect("pushed before");
+                if self.wanted(group, member, record)? && complete {
+                    cover(self);
+                }
+            }
+        }
+        self.joined = joined;
+        Ok(())
+    }
+
+    fn absent(&mut self, record: Option<MemberRef<'_>>) -> Result<()> {
+        record.map_or(Ok(()), |record| self.gone(record))
+    }
+
+    /// The member has a record and is not in the target.
+    fn gone(&mut self, record: MemberRef<'_>) -> Result<()> {
+        if record.ledger_bits() == REJECTED {
+            self.scratch.clear();
+            self.scratch.push_member(record, 0, WHOLE);
+            return self.plan.forget(self.scratch.last().expect("just pushed"));
+        }
+        self.candidates.gone(record)
+    }
+
+    /// The member is in the target. Returns whether its record answers for all its identifiers.
+    fn wanted(&mut self, group: u8, member: MemberRef<'_>, record: Option<MemberRef<'_>>) -> Result<bool> {
+        let Some(record) = record else {
+            self.plan.counts.add += 1;
+            self.plan.add(group, member)?;
+            return Ok(false);
+        };
+        let change = Change::between(record, member);
+        let bits = record.ledger_bits();
+        if bits == REJECTED {
+            if change.any() || self.options.retry_rejected {
+                self.plan.counts.add += 1;
+                self.plan.add(group, member)?;
+            } else {
+                self.plan.counts.rejected_kept += 1;
+            }
+            return Ok(false);
+        }
+        let age = self.options.today.saturating_sub(record.day());
+        let later = if change.gained
+            || change.details
+            || bits == UNCERTAIN
+            || (bits & REJECTED != 0 && self.options.retry_rejected)
+        {
+            Later::Add
+        } else if bits & REJECTED != 0 {
+            Later::StayRejected
+        } else if self.options.renew_all || self.options.renew_after_days.is_some_and(|days| age > days) {
+            Later::Refresh
+        } else {
+            Later::Keep
+        };
+        if change.lost {
+            if anchors(record).next().is_some() {
+                let kept = |kind, value: ValueRef<'_>| !is_anchor(kind) || has(member, (kind, value));
+                without(record, 0, 0, &mut self.scratch, kept);
+            } else {
+                self.scratch.clear();
+                self.scratch.push_member(record, 0, WHOLE);
+            }
+            let lost = self.scratch.last().expect("just encoded");
+            self.candidates.lost(lost, later, group, member)?;
+        } else {
+            later.put(&mut self.plan, group, member)?;
+        }
+        Ok(!change.gained)
+    }
+}
+
+/// How the target's member differs from the record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Change {
+    gained: bool,
+    lost: bool,
+    /// Names or places differ.
+    details: bool,
+}
+
+impl Change {
+    fn between(record: MemberRef<'_>, member: MemberRef<'_>) -> Self {
+        if record.payload() == member.payload() {
+            return Self { gained: false, lost: false, details: false };
+        }
+        let details =
+            |member| MemberRef::identifiers(member).filter(|(kind, _): &(IdentifierKind, _)| !is_anchor(*kind));
+        let details = !details(record).eq(details(member));
+        let gained = anchors(member).any(|identifier| !has(record, identifier));
+        let lost = match anchors(record).next() {
+            Some(_) => anchors(record).any(|identifier| !has(member, identifier)),
+            // Found by names and places together: with others it is found no more.
+            None => gained || details,
+        };
+        Self { gained, lost, details }
+    }
+    fn any(self) -> bool {
+        self.gained || self.lost || self.details
+    }
+}
+
+impl LedgerError {
+    /// For temporary files.
+    pub(super) fn spill(temp: &Path) -> impl FnOnce(std::io::Error) -> Self {
+        Self::io("use a temporary file in", temp)
+    }
+}

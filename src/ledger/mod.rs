@@ -1,0 +1,41 @@
+//! The ledger: which members one platform audience holds, with the identifiers as sent, so that a removal can be
+//! sent for a customer whose row is gone.
+//!
+//! A [`Ledger`] is a directory per audience and destination:
+//!
+//! - a *base* of records sorted by key, rewritten now and then as a whole;
+//! - a *journal* beside it: a batch is [intended](Ledger::intend) on the disk before it is sent, then
+//!   [accepted](Ledger::accept), [failed](Ledger::fail) or, later, [decided](Ledger::verdict). An intended batch
+//!   whose answer was lost in a crash is uncertain: its members are sent again, or removed to be sure;
+//! - a *manifest* that names the valid generation of both.
+//!
+//! A run scatters what the audience should hold to a [`TargetWriter`], asks [`diff`] for a [`Plan`], sends its
+//! batches, [forgets](Ledger::forget) what the plan says, and [folds](Ledger::fold) the journal when it is due.
+//! A plan may leave work to the next one (see [`PlanCounts::deferred`]); repeated until empty, the platform holds
+//! the target. Start a new plan only when the batches of the last one have been answered.
+//!
+//! All calls block on files. Digests are on the disk in files for their owner alone, and in no error or `Debug`.
+
+mod base;
+pub mod consent;
+mod diff;
+mod disk;
+mod effective;
+mod error;
+mod journal;
+mod plan;
+mod record;
+mod removals;
+pub(crate) mod spill;
+mod store;
+mod target;
+#[cfg(test)]
+mod tests;
+mod wanted;
+
+pub use diff::{DiffOptions, diff};
+pub use effective::day_of;
+pub use error::{LedgerError, Result};
+pub use plan::{Batches, Plan, PlanCounts};
+pub use store::{FORMAT, Ledger, PendingBatch, Stats};
+pub use target::{Target, TargetRow, TargetWriter};

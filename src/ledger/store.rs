@@ -1,0 +1,358 @@
+//! One ledger directory: the lock, the manifest that names the valid files, and the operations on them.
+
+use std::fs::{self, File, TryLockError};
+use std::path::{Path, PathBuf};
+
+use chrono::{DateTime, Utc};
+use reveil_sdk::{Batch, MemberRef, Operation};
+use serde::{Deserialize, Serialize};
+
+use super::base::{Base, BaseWriter, Counts};
+use super::disk;
+use super::effective::{Bucket, Effective};
+use super::error::{LedgerError, Result};
+use super::journal::{Action, Journal, Status};
+use super::plan::Plan;
+use super::spill;
+
+/// Raised when the files change in a way an older version would misread.
+pub const FORMAT: u32 = 1;
+const MANIFEST: &str = "manifest.json";
+const LOCK: &str = "lock";
+/// A journal smaller than this is not worth a rewrite of the base.
+const FOLD_MIN_BYTES: u64 = 1 << 20;
+
+#[derive(Debug, Serialize, Deserialize)]
+struct Manifest {
+    format: u32,
+    generation: u64,
+    next_seq: u64,
+}
+
+/// What one platform audience holds, as far as is known. See the [module](super).
+#[derive(Debug)]
+pub struct Ledger {
+    dir: PathBuf,
+    temp: PathBuf,
+    /// `None` when opened to look only. Held for its lock.
+    lock: Option<File>,
+    generation: u64,
+    base: Base,
+    journal: Journal,
+    broken: bool,
+}
+
+/// A batch the platform took and has not decided on yet.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PendingBatch {
+    pub seq: u64,
+    pub ticket: String,
+    pub operation: Operation,
+    pub members: u32,
+    pub accepted_at: DateTime<Utc>,
+}
+
+/// Figures of a ledger.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Stats {
+    /// Members believed to be on the platform.
+    pub held: u64,
+    /// Members of whom a request's fate is unknown.
+    pub uncertain: u64,
+    /// Members the platform refused, remembered so that they are not sent again.
+    pub rejected: u64,
+    /// Size of the base and the journal.
+    pub bytes: u64,
+}
+
+impl Ledger {
+    /// Opens the ledger in `dir`, making it when there is none, and holds it until dropped. What a crash left
+    /// half-written is cleaned; batches sent but never answered are uncertain from here on.
+    ///
+    /// # Errors
+    /// [`LedgerError::Held`] while another process (or another handle of this one) has it open.
+    pub fn open(dir: &Path) -> Result<Self> {
+        disk::make_dir(dir)?;
+        let path = dir.join(LOCK);
+        let mut options = File::options();
+        std::os::unix::fs::OpenOptionsExt::mode(options.read(true).write(true).create(true), 0o600);
+        let lock = options.open(&path).map_err(LedgerError::io("open", &path))?;
+        match lock.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => return Err(LedgerError::Held { dir: dir.to_path_buf() }),
+            Err(TryLockError::Error(error)) => return Err(LedgerError::io("lock", &path)(error)),
+        }
+        let manifest = match read_manifest(dir)? {
+            Some(manifest) => manifest,
+            None => {
+                Journal::create(journal_path(dir, 0), 1)?;
+                disk::sync_dir(dir)?;
+                let manifest = Manifest { format: FORMAT, generation: 0, next_seq: 1 };
+                write_manifest(dir, &manifest)?;
+                manifest
+            }
+        };
+        remove_strays(dir, manifest.generation)?;
+        let journal = Journal::open(journal_path(dir, manifest.generation), manifest.next_seq, true)?;
+        let base = open_base(dir, manifest.generation)?;
+        Ok(Self {
+            dir: dir.to_path_buf(),
+            temp: dir.to_path_buf(),
+            lock: Some(lock),
+            generation: manifest.generation,
+            base,
+            journal,
+            broken: false,
+        })
+    }
+    /// Opens the ledger to look only, for a dry run: takes no lock and writes nothing in `dir`; temporary files go
+    /// to `temp`. A ledger that does not exist is empty.
+    pub fn peek(dir: &Path, temp: &Path) -> Result<Self> {
+        let mut attempts_left = 5;
+        loop {
+            // A fold of the running process may remove the files between our reading of the manifest and of them.
+            match Self::peek_once(dir, temp) {
+                Err(LedgerError::Io { source, .. })
+                    if source.kind() == std::io::ErrorKind::NotFound && attempts_left > 0 =>
+                {
+                    attempts_left -= 1;
+                }
+                result => return result,
+            }
+        }
+    }
+    fn peek_once(dir: &Path, temp: &Path) -> Result<Self> {
+        let manifest = read_manifest(dir)?;
+        let generation = manifest.as_ref().map_or(0, |manifest| manifest.generation);
+        let journal = match manifest {
+            Some(manifest) => Journal::open(journal_path(dir, generation), manifest.next_seq, false)?,
+            None => {
+                let path = temp.join(format!("{}peek-{}", spill::PREFIX, std::process::id()));
+                let journal = Journal::create(path.clone(), 1)?;
+                disk::remove(&path)?;
+                journal
+            }
+        };
+        let base = open_base(dir, generation)?;
+        let (dir, temp) = (dir.to_path_buf(), temp.to_path_buf());
+        Ok(Self { dir, temp, lock: None, generation, base, journal, broken: false })
+    }
+
+    /// Where temporary files belong: on the same disk, for their owner alone.
+    pub fn temp_dir(&self) -> &Path {
+        &self.temp
+    }
+
+    fn write<T>(&mut self, write: impl FnOnce(&mut Self) -> Result<T>) -> Result<T> {
+        if self.lock.is_none() {
+            return Err(LedgerError::ReadOnly { dir: self.dir.clone() });
+        }
+        if self.broken {
+            return Err(LedgerError::Broken { dir: self.dir.clone() });
+        }
+        let result = write(self);
+        self.broken = matches!(result, Err(LedgerError::Io { .. }));
+        result
+    }
+    fn expect(&self, seq: u64, what: &'static str, fits: impl Fn(&Status) -> bool) -> Result<u32> {
+        match self.journal.entry(seq) {
+            Some(entry) if entry.action != Action::Forget && fits(&entry.status) => Ok(entry.members),
+            _ => Err(LedgerError::Entry { seq, what }),
+        }
+    }
+
+    /// Records a batch before it is sent. When this returns, the batch is on the disk.
+    pub fn intend(&mut self, batch: &Batch) -> Result<u64> {
+        self.write(|ledger| ledger.journal.intend(batch))
+    }
+    /// The platform took the batch but for the `rejected` indices; with a `ticket` its verdict comes later.
+    ///
+    /// # Errors
+    /// [`LedgerError::Entry`] when the batch was answered already, [`LedgerError::Index`].
+    pub fn accept(&mut self, seq: u64, rejected: &[u32], ticket: Option<&str>, at: DateTime<Utc>) -> Result<()> {
+        let members = self.expect(seq, "accepted", |status| matches!(status, Status::InFlight | Status::Uncertain))?;
+        let rejected = checked(seq, members, rejected)?;
+        self.write(|ledger| ledger.journal.accept(seq, at, ticket, &rejected))
+    }
+    /// The batch was surely not applied.
+    pub fn fail(&mut self, seq: u64) -> Result<()> {
+        self.expect(seq, "failed", |status| matches!(status, Status::InFlight | Status::Uncertain))?;
+        self.write(|ledger| ledger.journal.fail(seq))
+    }
+    /// What became of the batch will never be known: no answer, or a ticket that the platform has lost.
+    pub fn give_up(&mut self, seq: u64) -> Result<()> {
+        self.expect(seq, "given up", |status| !status.is_final())?;
+        self.write(|ledger| ledger.journal.unknown(seq))
+    }
+    /// The verdict on a batch with a ticket: applied but for `Some(rejected)`, or `None`, nothing was applied.
+    pub fn verdict(&mut self, seq: u64, rejected: Option<&[u32]>) -> Result<()> {
+        let waits = |status: &Status| matches!(status, Status::Accepted { ticket: Some(_), .. });
+        let members = self.expect(seq, "decided", waits)?;
+        let rejected = rejected.map(|rejected| checked(seq, members, rejected)).transpose()?;
+        self.write(|ledger| ledger.journal.verdict(seq, rejected.as_deref()))
+    }
+    /// Drops from the records what `plan` found to need no sending. Nothing is sent.
+    pub fn forget(&mut self, plan: &Plan) -> Result<()> {
+        const MEMBERS: usize = 50_000;
+        for batch in plan.forgets(MEMBERS) {
+            let batch = batch?;
+            self.write(|ledger| ledger.journal.forget(&batch))?;
+        }
+        Ok(())
+    }
+    /// The batches that wait for a verdict, oldest first.
+    pub fn pending(&self) -> Vec<PendingBatch> {
+        let entries = self.journal.entries.iter();
+        entries
+            .filter_map(|entry| match (&entry.status, entry.action) {
+                (Status::Accepted { at, ticket: Some(ticket), .. }, Action::Send(operation, _)) => Some(PendingBatch {
+                    seq: entry.seq,
+                    ticket: ticket.clone(),
+                    operation,
+                    members: entry.members,
+                    accepted_at: DateTime::from_timestamp(*at, 0).unwrap_or_default(),
+                }),
+                _ => None,
+            })
+            .collect()
+    }
+    /// The members of a batch of the journal, as they were intended; `None` when it is not (or no longer) there.
+    pub fn batch(&self, seq: u64) -> Result<Option<Batch>> {
+        self.journal.entry(seq).map(|entry| self.journal.batch(entry)).transpose()
+    }
+    /// Counts the records; reads all of them unless the journal is empty.
+    pub fn stats(&self) -> Result<Stats> {
+        let mut counts = self.base.counts;
+        if !self.journal.entries.is_empty() {
+            counts = Counts::default();
+            self.each_record(|record| counts.count(record))?;
+        }
+        let Counts { held, uncertain, rejected } = counts;
+        Ok(Stats { held, uncertain, rejected, bytes: self.base.bytes() + self.journal.bytes() })
+    }
+    /// Hands out every record of the effective state, in key order.
+    pub(crate) fn each_record(&self, mut take: impl FnMut(MemberRef<'_>)) -> Result<()> {
+        let effective = self.effective(0)?;
+        let mut bucket = Bucket::default();
+        for number in 0..effective.buckets() {
+            effective.read(number, &self.temp, &mut bucket)?;
+            let mut rest = bucket.records.as_slice();
+            while let Some(record) = MemberRef::read(rest) {
+                take(record);
+                rest = &rest[record.bytes().len()..];
+            }
+        }
+        Ok(())
+    }
+    /// The effective state, cut by at least `min_bits` leading bits of the key.
+    pub(crate) fn effective(&self, min_bits: u32) -> Result<Effective<'_>> {
+        Effective::new(&self.base, &self.journal, &self.journal.entries, &self.temp, min_bits)
+    }
+
+    /// Entries at the head of the journal that nothing can change any more. Later ones must stay behind those
+    /// that wait: a verdict may undo them, and then the order matters.
+    fn settled(&self) -> usize {
+        self.journal.entries.iter().take_while(|entry| entry.status.is_final()).count()
+    }
+    /// Whether the journal has grown so far that [`fold`](Self::fold) pays.
+    pub fn fold_due(&self) -> bool {
+        self.settled() > 0 && self.journal.bytes() > (self.base.bytes() / 8).max(FOLD_MIN_BYTES)
+    }
+    /// Merges the settled head of the journal into the base and keeps the rest in a new journal. Needs the size
+    /// of the ledger on the disk a second time while it runs. After a crash at any point the ledger is the same.
+    pub fn fold(&mut self) -> Result<()> {
+        let settled = self.settled();
+        if settled == 0 {
+            return Ok(());
+        }
+        self.write(|ledger| {
+            let generation = ledger.generation + 1;
+            let (base, journal) = (base_path(&ledger.dir, generation), journal_path(&ledger.dir, generation));
+            ledger.write_base(settled, &base)?;
+            let journal = ledger.journal.copy_tail(settled, journal)?;
+            disk::sync_dir(&ledger.dir)?;
+            let manifest = Manifest { format: FORMAT, generation, next_seq: journal.next_seq };
+            write_manifest(&ledger.dir, &manifest)?;
+            // From here on the new files are the ledger.
+            let old = [base_path(&ledger.dir, ledger.generation), ledger.journal.path().to_path_buf()];
+            ledger.base = Base::open(base)?;
+            ledger.journal = journal;
+            ledger.generation = generation;
+            old.iter().try_for_each(|path| disk::remove(path))
+        })
+    }
+    fn write_base(&self, settled: usize, path: &Path) -> Result<()> {
+        let entries = &self.journal.entries[..settled];
+        let effective = Effective::new(&self.base, &self.journal, entries, &self.temp, 0)?;
+        let mut writer = BaseWriter::create(path)?;
+        let mut bucket = Bucket::default();
+        for number in 0..effective.buckets() {
+            effective.read(number, &self.temp, &mut bucket)?;
+            let mut rest = bucket.records.as_slice();
+            while let Some(record) = MemberRef::read(rest) {
+                writer.push(record)?;
+                rest = &rest[record.bytes().len()..];
+            }
+        }
+        writer.finish()
+    }
+}
+
+fn base_path(dir: &Path, generation: u64) -> PathBuf {
+    dir.join(format!("base-{generation}"))
+}
+
+fn journal_path(dir: &Path, generation: u64) -> PathBuf {
+    dir.join(format!("journal-{generation}"))
+}
+
+/// Generation 0 has no base yet.
+fn open_base(dir: &Path, generation: u64) -> Result<Base> {
+    let path = base_path(dir, generation);
+    if generation == 0 { Ok(Base::empty(path)) } else { Base::open(path) }
+}
+
+fn read_manifest(dir: &Path) -> Result<Option<Manifest>> {
+    let path = dir.join(MANIFEST);
+    let text = match fs::read(&path) {
+        Ok(text) => text,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(LedgerError::io("read", &path)(error)),
+    };
+    let manifest: Manifest =
+        serde_json::from_slice(&text).map_err(|_| LedgerError::Damaged { path: path.clone(), at: 0 })?;
+    if manifest.format != FORMAT {
+        return Err(LedgerError::Format { path, found: manifest.format, known: FORMAT });
+    }
+    Ok(Some(manifest))
+}
+
+fn write_manifest(dir: &Path, manifest: &Manifest) -> Result<()> {
+    let text = serde_json::to_vec(manifest).expect("three numbers");
+    disk::replace(dir, MANIFEST, &text)
+}
+
+/// Removes files of other generations and temporary ones, which only a crash leaves.
+fn remove_strays(dir: &Path, generation: u64) -> Result<()> {
+    let kept = [base_path(dir, generation), journal_path(dir, generation)];
+    for entry in fs::read_dir(dir).map_err(LedgerError::io("list", dir))? {
+        let path = entry.map_err(LedgerError::io("list", dir))?.path();
+        let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+        let ours = ["base-", "journal-", spill::PREFIX].iter().any(|prefix| name.starts_with(prefix));
+        if (ours && !kept.contains(&path)) || name == format!("{MANIFEST}.new") {
+            disk::remove(&path)?;
+        }
+    }
+    Ok(())
+}
+
+/// Sorted, each once, all within the batch.
+fn checked(seq: u64, members: u32, rejected: &[u32]) -> Result<Vec<u32>> {
+    let mut rejected = rejected.to_vec();
+    rejected.sort_unstable();
+    rejected.dedup();
+    match rejected.last() {
+        Some(&index) if index >= members => Err(LedgerError::Index { seq, index, members }),
+        _ => Ok(rejected),
+    }
+}
