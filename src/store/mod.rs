@@ -89,6 +89,16 @@ impl Store {
         Ok(())
     }
 
+    pub async fn forget_audience(&self, audience: &str, destination: &str) -> Result<(), StoreError> {
+        sqlx::query("DELETE FROM audience WHERE audience = ? AND destination = ?")
+            .bind(audience)
+            .bind(destination)
+            .execute(&self.pool)
+            .await
+            .map_err(|error| self.fail(error))?;
+        Ok(())
+    }
+
     /// Writes a run, new or changed.
     pub async fn save_run(&self, run: &Run) -> Result<(), StoreError> {
         sqlx::query(

@@ -216,11 +216,12 @@ impl Delivery<'_> {
                 audience = Some(self.find_or_create(report).await?);
             }
             let audience = audience.as_ref().expect("found above");
-            self.send(&plan, audience, report).await?;
+            let full = self.options.full && round == 0;
+            self.send(&plan, audience, full, report).await?;
             self.with_ledger(|ledger| ledger.forget(&plan))?;
             let confirmed = confirm(self.destination, &self.ledger, self.clock, self.progress, self.options.wait).await?;
             note_confirmed(&confirmed, report);
-            if self.options.full && round == 0 && confirmed.pending == 0 && confirmed.failed_members == 0 {
+            if full && confirmed.pending == 0 && confirmed.failed_members == 0 {
                 self.finish_replace(&plan, audience, report).await?;
             }
             self.with_ledger(|ledger| if ledger.fold_due() { ledger.fold() } else { Ok(()) })?;
@@ -291,7 +292,7 @@ impl Delivery<'_> {
             .with("known", known.id)
             .with("found", audience.id)
             .hint(format!(
-                "if it was deleted on purpose, run `reveil reset {} {}` and sync again",
+                "if it was deleted on purpose, run `reveil audience reset {} {} --yes` and sync again",
                 self.audience_key, self.destination.name
             ))
             .into());
@@ -301,11 +302,17 @@ impl Delivery<'_> {
     }
 
     /// Sends the removals, then the adds.
-    async fn send(&self, plan: &Plan, audience: &AudienceRef, report: &mut DestinationReport) -> Result<(), SyncError> {
+    async fn send(
+        &self,
+        plan: &Plan,
+        audience: &AudienceRef,
+        full: bool,
+        report: &mut DestinationReport,
+    ) -> Result<(), SyncError> {
         let counts = plan.counts();
         let descriptor = self.destination.connector.descriptor();
-        let swap = self.options.full && descriptor.capabilities.replace == Replace::Swap;
-        let removes = if self.options.full && descriptor.capabilities.replace != Replace::No {
+        let swap = full && descriptor.capabilities.replace == Replace::Swap;
+        let removes = if full && descriptor.capabilities.replace != Replace::No {
             Vec::new()
         } else {
             vec![(Operation::Remove, counts.remove + counts.update)]
@@ -362,37 +369,55 @@ impl Delivery<'_> {
     async fn observe(&self, audience: &AudienceRef, report: &mut DestinationReport) -> Result<(), SyncError> {
         let stats = self.with_ledger(|ledger| ledger.stats())?;
         report.upload.audience_persons = stats.held;
-        let (connector, cx) = (&self.destination.connector, self.destination.context());
-        if self.options.wait && !connector.descriptor().capabilities.asynchronous {
-            let settle = connector.descriptor().match_information.settle_hours;
+        let descriptor = self.destination.connector.descriptor();
+        if self.options.wait && !descriptor.capabilities.asynchronous {
+            let settle = descriptor.match_information.settle_hours;
             self.progress.stage(&format!("{}: waiting {settle} h for the platform to match", self.destination.name));
             self.clock.sleep(std::time::Duration::from_secs(3600 * u64::from(settle))).await;
         }
-        match connector.observe(&cx, audience, &report.upload.summary()).await {
-            Ok(observations) => {
-                for (index, reading) in observations.iter().enumerate() {
-                    self.store
-                        .add_observation(&StoredObservation {
-                            audience: self.audience_key.to_owned(),
-                            destination: self.destination.name.clone(),
-                            connector: connector.descriptor().slug.to_owned(),
-                            run_id: Some(self.run_id.to_owned()),
-                            rules_version: connector.descriptor().identifiers.version,
-                            primary: index == 0,
-                            reading: reading.clone(),
-                        })
-                        .await?;
-                }
-                report.observations = observations;
-            }
+        match observe(self.store, self.destination, self.audience_key, audience, self.run_id, &report.upload).await? {
+            Ok(observations) => report.observations = observations,
             // The members are delivered; a reading can be taken later.
             Err(error) => report.warnings.push(format!("no match reading: {error}")),
         }
-        if let Ok(status) = connector.status(&cx, audience).await {
+        if let Ok(status) = self.destination.connector.status(&self.destination.context(), audience).await {
             report.warnings.extend(status.warnings);
         }
         Ok(())
     }
+}
+
+/// Takes a match reading and keeps it.
+///
+/// # Errors
+/// The state's; the platform's own is the inner result.
+pub(super) async fn observe(
+    store: &Store,
+    destination: &Destination,
+    audience_key: &str,
+    audience: &AudienceRef,
+    run_id: &str,
+    upload: &UploadRecord,
+) -> Result<reveil_sdk::Result<Vec<MatchObservation>>, SyncError> {
+    let (connector, cx) = (&destination.connector, destination.context());
+    let observations = match connector.observe(&cx, audience, &upload.summary()).await {
+        Ok(observations) => observations,
+        Err(error) => return Ok(Err(error)),
+    };
+    for (index, reading) in observations.iter().enumerate() {
+        store
+            .add_observation(&StoredObservation {
+                audience: audience_key.to_owned(),
+                destination: destination.name.clone(),
+                connector: connector.descriptor().slug.to_owned(),
+                run_id: Some(run_id.to_owned()),
+                rules_version: connector.descriptor().identifiers.version,
+                primary: index == 0,
+                reading: reading.clone(),
+            })
+            .await?;
+    }
+    Ok(Ok(observations))
 }
 
 fn note_plan(counts: &PlanCounts, report: &mut DestinationReport) {

@@ -4,6 +4,7 @@
 //! - [`gather`]: rows → eligible → prepared members per destination; [`row`], [`eligibility`], [`funnel`] serve it.
 //! - [`delivery`]: one destination of one run: diff, guards, upload, confirm, observe; [`upload`], [`confirm`],
 //!   [`guards`] serve it.
+//! - [`refresh`]: asks the platforms about what earlier runs left undecided.
 //! - [`preview`]: what a run would do, without doing it.
 //!
 //! Domain code: knows no terminal and no HTTP; tells what it does through [`progress`].
@@ -19,6 +20,7 @@ pub mod gather;
 pub mod guards;
 pub mod preview;
 pub mod progress;
+pub mod refresh;
 pub mod row;
 pub mod upload;
 

@@ -1,0 +1,67 @@
+//! `reveil audience`: what only a person should decide: deleting an audience on a platform, forgetting what was sent.
+
+use clap::Subcommand;
+
+use super::exit::{CliError, Exit};
+use super::setup::{Global, engine};
+use crate::ledger::Ledger;
+use crate::sync::destination::Destination;
+
+/// See the module.
+#[derive(Debug, Subcommand)]
+pub enum AudienceCommand {
+    /// Delete the audience on the platform and forget its ledger. Ads that use it stop.
+    Delete {
+        audience: String,
+        destination: String,
+        /// Really do it
+        #[arg(long)]
+        yes: bool,
+    },
+    /// Forget what was sent to a destination, because the audience is gone there; the next sync starts anew
+    Reset {
+        audience: String,
+        destination: String,
+        /// Really do it
+        #[arg(long)]
+        yes: bool,
+    },
+}
+
+/// # Errors
+/// Not confirmed, or the platform refuses.
+pub async fn run(global: &Global, command: AudienceCommand) -> anyhow::Result<Exit> {
+    let (audience, destination, yes, delete) = match command {
+        AudienceCommand::Delete { audience, destination, yes } => (audience, destination, yes, true),
+        AudienceCommand::Reset { audience, destination, yes } => (audience, destination, yes, false),
+    };
+    let engine = engine(global).await?;
+    let config = engine.config.destination(&destination)?;
+    engine.config.audience(&audience)?;
+    let known = engine.store.audience(&audience, &destination).await?;
+    if !yes {
+        let what = if delete { "deletes the audience on the platform and stops ads that use it" } else { "forgets who was sent" };
+        return Err(CliError::new(Exit::Guarded, format!("this {what}; nothing was done")).hint("add --yes to do it").into());
+    }
+    let dir = engine.ledger_dir(&audience, &destination);
+    let ledger = tokio::task::block_in_place(|| Ledger::open(&dir))?;
+    if let (true, Some(known)) = (delete, &known) {
+        let opened = Destination::open(
+            &destination,
+            config,
+            &engine.environment,
+            &engine.base_dir,
+            &engine.clock,
+            engine.config.warehouse.synthetic,
+        )?;
+        opened.connector.delete(&opened.context(), known).await?;
+    }
+    drop(ledger);
+    tokio::fs::remove_dir_all(&dir).await?;
+    engine.store.forget_audience(&audience, &destination).await?;
+    let detail = serde_json::json!({ "audience": audience, "destination": destination });
+    let action = if delete { "delete_audience" } else { "reset_audience" };
+    engine.store.audit(engine.clock.now(), action, &detail).await?;
+    println!("{} {audience} at {destination}.", if delete { "Deleted" } else { "Forgot" });
+    Ok(Exit::Done)
+}

@@ -1,0 +1,204 @@
+//! `reveil segment`: who is inactive.
+
+use std::io::{BufWriter, Write as _};
+use std::path::PathBuf;
+
+use anyhow::Context as _;
+use chrono::{DateTime, Utc};
+use clap::{Args, Subcommand};
+use reveil_sdk::IdentifierKind;
+use reveil_sdk::identifier::mask;
+use serde::Serialize;
+
+use super::exit::{CliError, Exit};
+use super::setup::{Global, audience_key, instant, load, print_json};
+use super::table::{Align, Table, count};
+use crate::config::Inactive;
+use crate::segment;
+use crate::warehouse::{self, Columns};
+
+/// See the module.
+#[derive(Debug, Subcommand)]
+pub enum SegmentCommand {
+    /// The SQL that a sync runs in the warehouse
+    Sql(Which),
+    /// How many customers are inactive
+    Count(CountArgs),
+    /// Some inactive customers, masked
+    Preview(PreviewArgs),
+}
+
+/// Which audience, as of when.
+#[derive(Debug, Args)]
+pub struct Which {
+    /// The audience; may be left out when there is only one
+    audience: Option<String>,
+    /// As of this date or instant; default now
+    #[arg(long, value_parser = instant, value_name = "DATE")]
+    as_of: Option<DateTime<Utc>>,
+}
+
+/// See [`SegmentCommand::Count`].
+#[derive(Debug, Args)]
+pub struct CountArgs {
+    #[command(flatten)]
+    which: Which,
+    /// Count in this CSV of events (customer_id, ts, kind, value) instead of a configured warehouse
+    #[arg(long, value_name = "FILE.csv", requires = "inactive")]
+    orders: Option<PathBuf>,
+    /// The definition, as TOML or JSON: 'purchase_recency = { days = 180 }'
+    #[arg(long, value_name = "DEFINITION")]
+    inactive: Option<String>,
+    /// One JSON document
+    #[arg(long)]
+    json: bool,
+}
+
+/// See [`SegmentCommand::Preview`].
+#[derive(Debug, Args)]
+pub struct PreviewArgs {
+    #[command(flatten)]
+    which: Which,
+    /// Rows to show
+    #[arg(long, default_value_t = 10)]
+    most: usize,
+}
+
+#[derive(Serialize)]
+struct Counted {
+    audience: String,
+    as_of: DateTime<Utc>,
+    customers: u64,
+    inactive: u64,
+    unknown: u64,
+}
+
+/// # Errors
+/// Config or warehouse.
+pub async fn run(global: &Global, command: SegmentCommand) -> anyhow::Result<Exit> {
+    match command {
+        SegmentCommand::Sql(which) => sql(global, which).await,
+        SegmentCommand::Count(args) => count_inactive(global, args).await,
+        SegmentCommand::Preview(args) => preview(global, args).await,
+    }
+}
+
+async fn sql(global: &Global, which: Which) -> anyhow::Result<Exit> {
+    let (config, _) = load(global)?;
+    let key = audience_key(&config, which.audience.as_deref())?;
+    let dialect = warehouse::dialect(&config.warehouse)?;
+    let as_of = which.as_of.unwrap_or_else(Utc::now);
+    let text = segment::sql::base_query(&config.warehouse, &config.audience(&key)?.inactive, as_of, dialect)?;
+    writeln!(std::io::stdout(), "{text}").context("stdout is closed")?;
+    Ok(Exit::Done)
+}
+
+async fn count_inactive(global: &Global, args: CountArgs) -> anyhow::Result<Exit> {
+    let as_of = args.which.as_of.unwrap_or_else(Utc::now);
+    let definition = args.inactive.as_deref().map(parse_definition).transpose()?;
+    let counted = if let Some(orders) = &args.orders {
+        let definition = definition.as_ref().expect("clap requires it with --orders");
+        let counted = segment::count_from_events_csv(orders, definition, as_of).await?;
+        Counted {
+            audience: args.which.audience.unwrap_or_else(|| "orders".to_owned()),
+            as_of,
+            customers: counted.customers,
+            inactive: counted.inactive,
+            unknown: counted.unknown,
+        }
+    } else {
+        let (config, _) = load(global)?;
+        let key = audience_key(&config, args.which.audience.as_deref())?;
+        let definition = definition.as_ref().unwrap_or(&config.audience(&key)?.inactive);
+        let source = warehouse::open(&config.warehouse).await?;
+        let counted = segment::count(&*source, &config.warehouse, &key, definition, as_of).await?;
+        Counted { audience: key, as_of, customers: counted.customers, inactive: counted.inactive, unknown: counted.unknown }
+    };
+    if args.json {
+        print_json(&counted)?;
+    } else {
+        println!(
+            "{} as of {}: {} of {} customers inactive ({}), {} unknown",
+            counted.audience,
+            as_of.format("%Y-%m-%d"),
+            count(counted.inactive),
+            count(counted.customers),
+            super::table::share(counted.inactive, counted.customers),
+            count(counted.unknown)
+        );
+    }
+    Ok(Exit::Done)
+}
+
+/// A definition given on the command line.
+fn parse_definition(text: &str) -> anyhow::Result<Inactive> {
+    let fault = |message: String| {
+        CliError::new(Exit::Usage, format!("--inactive: {message}"))
+            .hint("for example --inactive 'purchase_recency = { days = 180 }' or '{\"purchase_recency\":{\"days\":180}}'")
+    };
+    let trimmed = text.trim_start();
+    let value: serde_json::Value = if trimmed.starts_with('{') && !trimmed.contains('=') {
+        serde_json::from_str(text).map_err(|error| fault(format!("not JSON: {error}")))?
+    } else if trimmed.starts_with('{') {
+        let wrapped: toml::Value = toml::from_str(&format!("inactive = {text}")).map_err(|error| fault(error.message().to_owned()))?;
+        serde_json::to_value(&wrapped["inactive"])?
+    } else {
+        let table: toml::Value = toml::from_str(text).map_err(|error| fault(error.message().to_owned()))?;
+        let inner = table.get("inactive").unwrap_or(&table);
+        serde_json::to_value(inner)?
+    };
+    Ok(serde_json::from_value(value).map_err(|error| fault(error.to_string()))?)
+}
+
+async fn preview(global: &Global, args: PreviewArgs) -> anyhow::Result<Exit> {
+    let (config, _) = load(global)?;
+    let key = audience_key(&config, args.which.audience.as_deref())?;
+    let source = warehouse::open(&config.warehouse).await?;
+    let as_of = args.which.as_of.unwrap_or_else(Utc::now);
+    let text = segment::sql::base_query(&config.warehouse, &config.audience(&key)?.inactive, as_of, source.dialect())?;
+    let mut batches = source.query(&text).await?;
+    let mut table = Table::new(&[
+        ("customer", Align::Left),
+        ("e-mail", Align::Left),
+        ("phone", Align::Left),
+        ("country", Align::Left),
+        ("last activity", Align::Left),
+    ]);
+    let mut shown = 0;
+    while shown < args.most {
+        let Some(batch) = batches.next().await else { break };
+        let batch = batch?;
+        let columns = Columns::new(&batch);
+        let cell = |name: &str, row: usize| columns.get(name).and_then(|values| values.string(row)).unwrap_or_default();
+        for row in 0..columns.rows() {
+            if cell("state", row) != "inactive" {
+                continue;
+            }
+            table.row([
+                masked_id(&cell("customer_id", row)),
+                mask(IdentifierKind::Email, &cell("email_1", row)),
+                mask(IdentifierKind::Phone, &cell("phone_1", row)),
+                cell("country", row),
+                cell("last_activity_at", row),
+            ]);
+            shown += 1;
+            if shown == args.most {
+                break;
+            }
+        }
+    }
+    let mut out = BufWriter::new(std::io::stdout().lock());
+    if table.is_empty() {
+        writeln!(out, "Nobody is inactive as of {}.", as_of.format("%Y-%m-%d"))?;
+    } else {
+        write!(out, "{}", table.render(0))?;
+    }
+    out.flush()?;
+    Ok(Exit::Done)
+}
+
+/// Enough of a customer id to find the row again among a few, not to name the person.
+fn masked_id(id: &str) -> String {
+    let tail: String = id.chars().rev().take(3).collect::<Vec<_>>().into_iter().rev().collect();
+    format!("…{tail}")
+}

@@ -1,0 +1,74 @@
+//! Asks the platforms about what earlier runs left undecided: verdicts that wait, fresh match readings. Sends no
+//! member.
+
+use std::sync::Mutex;
+
+use super::confirm::confirm;
+use super::delivery::{UploadRecord, observe};
+use super::destination::Destination;
+use super::engine::Engine;
+use super::progress::Progress;
+use crate::ledger::Ledger;
+use crate::store::model::{DestinationRun, RunState};
+
+impl Engine {
+    /// # Errors
+    /// The platform's, the ledger's when a run holds it, the state's.
+    pub async fn refresh(&self, audience_key: &str, progress: &dyn Progress) -> anyhow::Result<()> {
+        let audience = self.config.audience(audience_key)?;
+        for name in &audience.destinations {
+            let Some(reference) = self.store.audience(audience_key, name).await? else { continue };
+            let Some(mut last) = self.last_part(audience_key, name).await? else { continue };
+            let destination = Destination::open(
+                name,
+                self.config.destination(name)?,
+                &self.environment,
+                &self.base_dir,
+                &self.clock,
+                self.config.warehouse.synthetic,
+            )?;
+            let dir = self.ledger_dir(audience_key, name);
+            let ledger = Mutex::new(tokio::task::block_in_place(|| Ledger::open(&dir))?);
+            let confirmed = confirm(&destination, &ledger, &*self.clock, progress, false).await?;
+            let mut upload: UploadRecord = serde_json::from_value(last.upload.clone()).unwrap_or_default();
+            upload.match_ranges.extend(confirmed.match_ranges.iter().copied());
+            upload.pending_batches = confirmed.pending;
+            upload.audience_persons =
+                tokio::task::block_in_place(|| ledger.lock().expect("no panic while held").stats())?.held;
+            if upload.persons > 0 {
+                observe(&self.store, &destination, audience_key, &reference, &last.run_id, &upload).await??;
+            }
+            last.upload = serde_json::to_value(&upload)?;
+            if last.state == RunState::Pending && confirmed.pending == 0 {
+                last.state = RunState::Done;
+            }
+            self.store.save_destination_run(&last).await?;
+            self.finish_run(&last.run_id, audience_key).await?;
+        }
+        Ok(())
+    }
+
+    /// The destination's part of its latest run.
+    async fn last_part(&self, audience_key: &str, name: &str) -> anyhow::Result<Option<DestinationRun>> {
+        for run in self.store.runs(Some(audience_key), 50).await? {
+            let parts = self.store.destination_runs(&run.id).await?;
+            if let Some(part) = parts.into_iter().find(|part| part.destination == name) {
+                return Ok(Some(part));
+            }
+        }
+        Ok(None)
+    }
+
+    /// A pending run is done when all its parts are.
+    async fn finish_run(&self, run_id: &str, audience_key: &str) -> anyhow::Result<()> {
+        let runs = self.store.runs(Some(audience_key), 50).await?;
+        let Some(mut run) = runs.into_iter().find(|run| run.id == run_id && run.state == RunState::Pending) else {
+            return Ok(());
+        };
+        if self.store.destination_runs(run_id).await?.iter().all(|part| part.state == RunState::Done) {
+            run.state = RunState::Done;
+            self.store.save_run(&run).await?;
+        }
+        Ok(())
+    }
+}
