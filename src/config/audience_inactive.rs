@@ -1,0 +1,452 @@
+//! `inactive = …` of an audience: what makes a customer dormant.
+//!
+//! A definition is judged at an instant T and sees only events before T. Its answer is inactive, active or unknown;
+//! `all`, `any` and `not` combine answers by Kleene's rules, so that missing data never makes a segment. The SQL is
+//! written by [`crate::segment::sql`].
+
+use serde::{Deserialize, Serialize};
+
+/// Kinds that undo or correct a purchase. They are never activity.
+pub const NEVER_ACTIVITY: [&str; 4] = ["cancel", "adjust", "refund", "return"];
+
+/// What makes a customer inactive.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Inactive {
+    /// None of the listed events for so many days. Nobody who never had one is judged.
+    NoEventDays(NoEventDays),
+    /// The last purchase is older than so many days.
+    PurchaseRecency(PurchaseRecency),
+    /// Every channel silent for its own number of days; one recent event anywhere makes the person active.
+    MultiChannel(MultiChannel),
+    /// None of the last N campaigns delivered to the person was opened or clicked.
+    NoOpenCampaigns(NoOpenCampaigns),
+    /// Silent for longer than the person's own rhythm of purchases.
+    PersonalCadence(PersonalCadence),
+    /// In a listed cell of the recency, frequency, monetary matrix.
+    RfmMatrix(RfmMatrix),
+    /// Known for some time, and never bought.
+    NeverActive(NeverActive),
+    /// Probability of still being a customer, by the MBG/NBD or BG/NBD model, under a limit.
+    PAlive(PAlive),
+    /// All must hold.
+    All(Vec<Inactive>),
+    /// One must hold.
+    Any(Vec<Inactive>),
+    /// Turns inactive and active around; unknown stays unknown. Recent buyers, for instance.
+    Not(Box<Inactive>),
+    /// A query of one's own that returns `customer_id`: those it returns are in, all others out. Trusted.
+    Sql(String),
+    /// A table or dbt model of one's own with a `customer_id`.
+    Table(String),
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct NoEventDays {
+    /// `order`, `open`, `click`, `sms_click`, `ad_click`, `web_visit`, `store_visit`, `login` … as they stand in the
+    /// events. Default: the purchase kinds.
+    #[serde(default)]
+    pub kinds: Vec<String>,
+    /// 1 to 36,500. Often 30, 60 or 365.
+    pub days: u32,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PurchaseRecency {
+    /// 1 to 36,500; or give a sector.
+    #[serde(default)]
+    pub days: Option<u32>,
+    /// A starting value, to be replaced by your own data.
+    #[serde(default)]
+    pub sector: Option<Sector>,
+}
+
+/// Starting values of `purchase_recency`, in days.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Sector {
+    Grocery,
+    Hair,
+    Beauty,
+    Fashion,
+    Home,
+    Travel,
+    Car,
+}
+
+impl Sector {
+    /// Days after the last purchase.
+    pub const fn days(self) -> u32 {
+        match self {
+            Self::Grocery => 45,
+            Self::Hair => 90,
+            Self::Beauty => 120,
+            Self::Fashion => 180,
+            Self::Home => 365,
+            Self::Travel => 540,
+            Self::Car => 1460,
+        }
+    }
+}
+
+impl PurchaseRecency {
+    /// The limit in days; `days` wins over `sector`. Zero when neither is set, which [`Inactive::faults`] reports.
+    pub fn limit_days(&self) -> u32 {
+        self.days.or(self.sector.map(Sector::days)).unwrap_or(0)
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct MultiChannel {
+    pub channels: Vec<Channel>,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Channel {
+    /// One kind …
+    #[serde(default)]
+    pub kind: Option<String>,
+    /// … or several that share a limit.
+    #[serde(default)]
+    pub kinds: Vec<String>,
+    /// 1 to 36,500.
+    pub days: u32,
+}
+
+impl Channel {
+    /// The kinds of this channel, from either key.
+    pub fn all_kinds(&self) -> Vec<String> {
+        self.kind.iter().chain(&self.kinds).cloned().collect()
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct NoOpenCampaigns {
+    /// How many of the person's last campaigns are looked at.
+    pub campaigns: u32,
+    /// People with fewer deliveries are unknown. Default: `campaigns`.
+    #[serde(default)]
+    pub min_delivered: Option<u32>,
+    /// What counts as a reaction. Default: `open_or_click`, machine opens left out.
+    #[serde(default)]
+    pub engagement: Engagement,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Engagement {
+    #[default]
+    OpenOrClick,
+    /// More reliable: mail programs open messages by themselves.
+    Click,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PersonalCadence {
+    /// Times the person's median gap between purchase days. Often 2 or 3.
+    pub k: f64,
+    /// Purchase days needed to know a rhythm. Default: 3.
+    #[serde(default = "three")]
+    pub min_days: u32,
+    /// Days after the last purchase for everybody else.
+    #[serde(alias = "fallback")]
+    pub fallback_days: u32,
+}
+
+fn three() -> u32 {
+    3
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RfmMatrix {
+    /// Equal groups per axis, 1 = worst. Default: 5. Not used on an axis with limits of its own.
+    #[serde(default = "five")]
+    pub bins: u32,
+    /// Limits of one's own instead of equal groups.
+    #[serde(default)]
+    pub limits: RfmLimits,
+    /// The cells that are inactive; one match is enough.
+    #[serde(default)]
+    pub cells: Vec<RfmCell>,
+    /// `high_value`: recency up to 2, frequency and monetary value from 4 (of 5).
+    #[serde(default)]
+    pub preset: Option<RfmPreset>,
+}
+
+fn five() -> u32 {
+    5
+}
+
+/// Ascending limits; n limits make n + 1 groups.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RfmLimits {
+    /// Days since the last purchase. The longest silence is group 1.
+    #[serde(default)]
+    pub recency_days: Vec<u32>,
+    /// Purchases; a value equal to a limit is in the group above.
+    #[serde(default)]
+    pub frequency: Vec<u32>,
+    /// Sum of purchases in hundredths of the currency.
+    #[serde(default)]
+    pub monetary_minor: Vec<u64>,
+}
+
+/// Groups per axis; an axis that is not given matches all.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RfmCell {
+    #[serde(default)]
+    pub r: Vec<u32>,
+    #[serde(default)]
+    pub f: Vec<u32>,
+    #[serde(default)]
+    pub m: Vec<u32>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RfmPreset {
+    HighValue,
+}
+
+impl RfmMatrix {
+    /// The listed cells and those of the preset.
+    pub fn all_cells(&self) -> Vec<RfmCell> {
+        let mut cells = self.cells.clone();
+        if self.preset == Some(RfmPreset::HighValue) {
+            cells.push(RfmCell { r: vec![1, 2], f: vec![4, 5], m: vec![4, 5] });
+        }
+        cells
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct NeverActive {
+    /// Days since `created_at`.
+    pub days: u32,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PAlive {
+    /// Default: `mbg`. `bg` gives every one-time buyer a probability of 1.
+    #[serde(default)]
+    pub model: AliveModel,
+    /// r, alpha, a, b, with time in weeks.
+    pub theta: [f64; 4],
+    /// Inactive under this probability, between 0 and 1.
+    pub p: f64,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum AliveModel {
+    #[default]
+    Mbg,
+    Bg,
+}
+
+const MAX_DAYS: u32 = 36_500;
+
+impl Inactive {
+    /// Everything wrong with the definition, each with the key it is about. Empty when it is fine.
+    pub fn faults(&self) -> Vec<String> {
+        let mut faults = Vec::new();
+        self.collect_faults("inactive", &mut faults);
+        faults
+    }
+
+    fn collect_faults(&self, path: &str, faults: &mut Vec<String>) {
+        let mut days = |key: &str, value: u32| {
+            if !(1..=MAX_DAYS).contains(&value) {
+                faults.push(format!("{path}.{key} must be 1 to {MAX_DAYS} days, not {value}"));
+            }
+        };
+        match self {
+            Self::NoEventDays(it) => {
+                days("no_event_days.days", it.days);
+                kind_faults(&format!("{path}.no_event_days.kinds"), &it.kinds, faults);
+            }
+            Self::PurchaseRecency(it) => match (it.days, it.sector) {
+                (None, None) => {
+                    faults.push(format!("{path}.purchase_recency needs `days` or `sector` (for instance \"fashion\")"));
+                }
+                (Some(_), Some(_)) => {
+                    faults.push(format!("{path}.purchase_recency has both `days` and `sector`; keep one"));
+                }
+                _ => days("purchase_recency", it.limit_days()),
+            },
+            Self::MultiChannel(it) => {
+                for (index, channel) in it.channels.iter().enumerate() {
+                    days(&format!("multi_channel.channels[{index}].days"), channel.days);
+                }
+                if it.channels.is_empty() {
+                    faults.push(format!("{path}.multi_channel.channels is empty; list at least one"));
+                }
+                for (index, channel) in it.channels.iter().enumerate() {
+                    let at = format!("{path}.multi_channel.channels[{index}]");
+                    if channel.all_kinds().is_empty() {
+                        faults.push(format!("{at} needs `kind` or `kinds`"));
+                    }
+                    kind_faults(&at, &channel.all_kinds(), faults);
+                }
+            }
+            Self::NoOpenCampaigns(it) => {
+                let min = it.min_delivered.unwrap_or(it.campaigns);
+                if it.campaigns == 0 || min == 0 {
+                    faults
+                        .push(format!("{path}.no_open_campaigns: `campaigns` and `min_delivered` must be at least 1"));
+                } else if min > it.campaigns {
+                    faults.push(format!(
+                        "{path}.no_open_campaigns.min_delivered is above `campaigns`; nobody could be judged"
+                    ));
+                }
+            }
+            Self::PersonalCadence(it) => {
+                days("personal_cadence.fallback_days", it.fallback_days);
+                if !(it.k.is_finite() && it.k > 0.0) {
+                    faults.push(format!("{path}.personal_cadence.k must be above 0"));
+                }
+                if it.min_days < 2 {
+                    faults.push(format!(
+                        "{path}.personal_cadence.min_days must be at least 2: one purchase day has no gap"
+                    ));
+                }
+            }
+            Self::RfmMatrix(it) => rfm_faults(&format!("{path}.rfm_matrix"), it, faults),
+            Self::NeverActive(it) => days("never_active.days", it.days),
+            Self::PAlive(it) => {
+                if !it.theta.iter().all(|value| value.is_finite() && *value > 0.0) {
+                    faults.push(format!("{path}.p_alive.theta must be four numbers above 0: r, alpha, a, b"));
+                }
+                if !(it.p > 0.0 && it.p < 1.0) {
+                    faults.push(format!("{path}.p_alive.p must be between 0 and 1"));
+                }
+            }
+            Self::All(parts) | Self::Any(parts) => {
+                let name = if matches!(self, Self::All(_)) { "all" } else { "any" };
+                if parts.is_empty() {
+                    faults.push(format!("{path}.{name} is empty; list at least one definition"));
+                }
+                for (index, part) in parts.iter().enumerate() {
+                    part.collect_faults(&format!("{path}.{name}[{index}]"), faults);
+                }
+            }
+            Self::Not(part) => part.collect_faults(&format!("{path}.not"), faults),
+            Self::Sql(text) | Self::Table(text) => {
+                if text.trim().is_empty() {
+                    faults.push(format!("{path}: the query or table name is empty"));
+                }
+            }
+        }
+    }
+}
+
+fn kind_faults(path: &str, kinds: &[String], faults: &mut Vec<String>) {
+    for kind in kinds {
+        if NEVER_ACTIVITY.contains(&kind.as_str()) {
+            faults.push(format!("{path}: `{kind}` undoes a purchase and never counts as activity; remove it"));
+        } else if kind.trim().is_empty() {
+            faults.push(format!("{path}: a kind is blank"));
+        }
+    }
+}
+
+fn rfm_faults(path: &str, it: &RfmMatrix, faults: &mut Vec<String>) {
+    let groups = |limits: usize| if limits == 0 { it.bins as usize } else { limits + 1 };
+    let axes = [
+        ("r", groups(it.limits.recency_days.len())),
+        ("f", groups(it.limits.frequency.len())),
+        ("m", groups(it.limits.monetary_minor.len())),
+    ];
+    if !(2..=100).contains(&it.bins) {
+        faults.push(format!("{path}.bins must be 2 to 100, not {}", it.bins));
+    }
+    if it.all_cells().is_empty() {
+        faults.push(format!("{path} needs `cells` or `preset`"));
+    }
+    if it.preset.is_some() && axes.iter().any(|(_, groups)| *groups != 5) {
+        faults.push(format!("{path}.preset is made for 5 groups per axis; list `cells` instead"));
+    }
+    for cell in &it.cells {
+        for ((axis, groups), chosen) in axes.iter().zip([&cell.r, &cell.f, &cell.m]) {
+            if let Some(bad) = chosen.iter().find(|group| !(1..=*groups as u32).contains(*group)) {
+                faults.push(format!("{path}.cells: {axis} = {bad} is not a group; they go from 1 to {groups}"));
+            }
+        }
+    }
+    let ascending = it.limits.recency_days.is_sorted_by(|a, b| a < b)
+        && it.limits.frequency.is_sorted_by(|a, b| a < b)
+        && it.limits.monetary_minor.is_sorted_by(|a, b| a < b);
+    if !ascending {
+        faults.push(format!("{path}.limits must ascend"));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Inactive, NoEventDays};
+
+    fn parse(json: &str) -> Inactive {
+        serde_json::from_str(json).unwrap()
+    }
+
+    #[test]
+    fn reads_toml_as_documented() {
+        #[derive(serde::Deserialize)]
+        struct Audience {
+            inactive: Inactive,
+        }
+        let audience: Audience =
+            toml::from_str("inactive = { no_event_days = { kinds = ['order', 'click', 'store_visit'], days = 180 } }")
+                .unwrap();
+        assert_eq!(
+            audience.inactive,
+            Inactive::NoEventDays(NoEventDays {
+                kinds: vec!["order".into(), "click".into(), "store_visit".into()],
+                days: 180
+            })
+        );
+        let nested: Audience = toml::from_str(
+            "[inactive]\nall = [{ purchase_recency = { sector = 'fashion' } }, { not = { no_event_days = { kinds = ['click'], days = 30 } } }]",
+        )
+        .unwrap();
+        assert!(nested.inactive.faults().is_empty());
+    }
+
+    #[test]
+    fn reports_every_fault_with_its_key() {
+        let faults = parse(
+            r#"{"all": [{"no_event_days": {"kinds": ["cancel"], "days": 0}}, {"purchase_recency": {}}, {"any": []},
+                {"rfm_matrix": {"cells": [{"r": [6]}]}}, {"p_alive": {"theta": [1, 1, 1, -1], "p": 2}}]}"#,
+        )
+        .faults();
+        for part in [
+            "inactive.all[0].no_event_days.days",
+            "inactive.all[0].no_event_days.kinds: `cancel`",
+            "inactive.all[1].purchase_recency needs",
+            "inactive.all[2].any is empty",
+            "inactive.all[3].rfm_matrix.cells: r = 6",
+            "inactive.all[4].p_alive.theta",
+            "inactive.all[4].p_alive.p ",
+        ] {
+            assert!(faults.iter().any(|fault| fault.starts_with(part)), "{part} not in {faults:?}");
+        }
+        assert_eq!(faults.len(), 7);
+    }
+
+    #[test]
+    fn refuses_an_unknown_key() {
+        let error = serde_json::from_str::<Inactive>(r#"{"no_event_days": {"day": 3}}"#).unwrap_err().to_string();
+        assert!(error.contains("unknown field `day`"), "{error}");
+    }
+}

@@ -1,0 +1,372 @@
+//! Definitions to SQL: one SELECT over all customers, judged at an instant, in the warehouse's dialect.
+//!
+//! Every query has the same shape: `facts` (the events, aggregated per customer), what the definition needs besides,
+//! then `judged` (customers joined to both, with the definition as one three-valued condition). Names and constants are
+//! quoted; expressions, queries and `where` texts out of the configuration are trusted and stand as they are.
+
+mod dialect;
+mod events;
+mod predicate;
+
+#[cfg(test)]
+mod tests;
+
+use chrono::{DateTime, Duration, SubsecRound, Utc};
+
+use self::dialect::literal;
+use self::events::EventQueries;
+use self::predicate::Writer;
+use crate::config::audience_inactive::Inactive;
+use crate::config::warehouse::{CustomersMapping, Dialect, Field, WarehouseConfig};
+use crate::warehouse::{Error, Result};
+
+/// What [`base_query`] leaves out or adds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct BaseOptions {
+    /// Only the inactive.
+    pub only_inactive: bool,
+    /// The mapped columns of the customers.
+    pub columns: bool,
+    /// A `reason` in words.
+    pub reason: bool,
+}
+
+impl BaseOptions {
+    /// What a sync reads: the inactive with all their columns.
+    pub const SYNC: Self = Self { only_inactive: true, columns: true, reason: false };
+    /// Everybody, without columns.
+    pub const STATES: Self = Self { only_inactive: false, columns: false, reason: false };
+}
+
+/// One row per customer: `customer_id`, `state` (`inactive`, `active`, `unknown`), `last_activity_at`, `orders_count`,
+/// `orders_value_minor` (hundredths, all purchases before `as_of`) and, when asked for, `reason` and the mapped columns
+/// under the names of [`column_aliases`]. Fractions of a second of `as_of` are cut.
+///
+/// # Errors
+/// `Config`: the definition is faulty or needs something that is not mapped.
+pub fn base_query(
+    warehouse: &WarehouseConfig,
+    definition: &Inactive,
+    as_of: DateTime<Utc>,
+    dialect: Dialect,
+    options: BaseOptions,
+) -> Result<String> {
+    Ok(Query::judge(warehouse, definition, as_of, dialect, options, None)?.into_sql())
+}
+
+/// One row: `customers` (that the definition can judge), `inactive`, `unknown`.
+///
+/// # Errors
+/// As [`base_query`].
+pub fn count_query(
+    warehouse: &WarehouseConfig,
+    definition: &Inactive,
+    as_of: DateTime<Utc>,
+    dialect: Dialect,
+) -> Result<String> {
+    let query = Query::judge(warehouse, definition, as_of, dialect, BaseOptions::STATES, None)?;
+    // A customers table may hold an id twice; over the events each id comes once.
+    let distinct = if warehouse.customers.is_some() { "DISTINCT " } else { "" };
+    let count = |condition: &str| format!("count({distinct}CASE WHEN s.state {condition} THEN s.customer_id END)");
+    Ok(query
+        .then("states")
+        .select(&format!(
+            "SELECT {} AS customers, {} AS inactive, {} AS unknown FROM states AS s",
+            count("<> 'unknown'"),
+            count("= 'inactive'"),
+            count("= 'unknown'")
+        ))
+        .into_sql())
+}
+
+/// What the inactive did by themselves in `[as_of, as_of + window_days)`, and their own history. One row: `inactive`,
+/// `own_orders`, `own_revenue_minor`, `aov_pooled_minor`, `aov_customer_mean_minor`, `aov_customer_median_minor`,
+/// `returned`, `return_orders`, `return_revenue_minor`.
+///
+/// # Errors
+/// As [`base_query`]; also when no events are mapped.
+pub fn return_query(
+    warehouse: &WarehouseConfig,
+    definition: &Inactive,
+    as_of: DateTime<Utc>,
+    window_days: u32,
+    dialect: Dialect,
+) -> Result<String> {
+    let as_of = as_of.trunc_subsecs(0);
+    let options = BaseOptions { only_inactive: true, ..BaseOptions::STATES };
+    let query = Query::judge(warehouse, definition, as_of, dialect, options, None)?;
+    let events = EventQueries { warehouse, dialect, as_of, only_customer: None };
+    if warehouse.events.is_empty() || events.impossible(&events.purchases()) {
+        return Err(Error::config("no table of [warehouse.events] has purchases, so returns cannot be counted")
+            .hint("map the orders, or name their kind in `purchase_kinds`"));
+    }
+    let float = |number: &str| dialect.float(number);
+    let after = events.purchases_until(as_of + Duration::days(window_days.into()));
+    Ok(query
+        .then("segment")
+        .with("after", after)
+        .with(
+            "baskets",
+            format!(
+                "SELECT b.aov, row_number() OVER (ORDER BY b.aov) AS place, count(*) OVER () AS people FROM \
+                 (SELECT {} / s.orders_count AS aov FROM segment AS s WHERE s.orders_count > 0) AS b",
+                float("s.orders_value_minor")
+            ),
+        )
+        .with(
+            "own",
+            format!(
+                "SELECT count(*) AS inactive, COALESCE(sum(s.orders_count), 0) AS orders, \
+                 COALESCE(sum(s.orders_value_minor), 0) AS revenue, {} / NULLIF(sum(s.orders_count), 0) AS pooled \
+                 FROM segment AS s",
+                float("sum(s.orders_value_minor)")
+            ),
+        )
+        .with(
+            "back",
+            "SELECT count(*) AS people, COALESCE(sum(a.orders_count), 0) AS orders, \
+             COALESCE(sum(a.orders_value), 0) AS revenue FROM segment AS s JOIN after AS a ON a.customer_id = s.customer_id"
+                .into(),
+        )
+        .select(&format!(
+            "SELECT o.inactive, o.orders AS own_orders, o.revenue AS own_revenue_minor, o.pooled AS aov_pooled_minor, \
+             (SELECT avg(b.aov) FROM baskets AS b) AS aov_customer_mean_minor, \
+             (SELECT avg(b.aov) FROM baskets AS b WHERE 2 * b.place BETWEEN b.people AND b.people + 2) \
+             AS aov_customer_median_minor, r.people AS returned, r.orders AS return_orders, \
+             {} AS return_revenue_minor FROM own AS o CROSS JOIN back AS r",
+            dialect.whole("r.revenue")
+        ))
+        .into_sql())
+}
+
+/// The row of [`base_query`] for one customer, with its reason and without columns; no row when the customer is not
+/// there.
+///
+/// # Errors
+/// As [`base_query`]; also for an id with a NUL or, outside SQLite and PostgreSQL, a backslash.
+pub fn explain_query(
+    warehouse: &WarehouseConfig,
+    definition: &Inactive,
+    as_of: DateTime<Utc>,
+    dialect: Dialect,
+    customer_id: &str,
+) -> Result<String> {
+    if customer_id.contains('\0') || (dialect == Dialect::Ansi && customer_id.contains('\\')) {
+        return Err(Error::config("the customer id holds a character that cannot be put in a query safely"));
+    }
+    let options = BaseOptions { only_inactive: false, columns: false, reason: true };
+    Ok(Query::judge(warehouse, definition, as_of, dialect, options, Some(customer_id))?.into_sql())
+}
+
+/// The mapped columns under their fixed names: `email_1 …`, `phone_1 …`, `email_digest_1 …`, `phone_digest_1 …`,
+/// `mobile_id_1 …`, `given_name`, `family_name` and the others as their key in `[warehouse.customers]`.
+pub fn column_aliases(customers: &CustomersMapping) -> Vec<(String, &Field)> {
+    let lists = [
+        ("email", &customers.emails),
+        ("phone", &customers.phones),
+        ("email_digest", &customers.email_digests),
+        ("phone_digest", &customers.phone_digests),
+        ("mobile_id", &customers.mobile_ids),
+    ];
+    let singles = [
+        ("given_name", &customers.first_name),
+        ("family_name", &customers.last_name),
+        ("postcode", &customers.postcode),
+        ("city", &customers.city),
+        ("country", &customers.country),
+        ("consent_ads", &customers.consent_ads),
+        ("consent_at", &customers.consent_at),
+        ("consent_source", &customers.consent_source),
+        ("unsubscribed", &customers.unsubscribed),
+        ("hard_bounce", &customers.hard_bounce),
+        ("complaint", &customers.complaint),
+        ("objection", &customers.objection),
+        ("erasure", &customers.erasure),
+        ("us_opt_out", &customers.us_opt_out),
+        ("test", &customers.test),
+        ("minor", &customers.minor),
+        ("birth_date", &customers.birth_date),
+        ("created_at", &customers.created_at),
+        ("last_contact_at", &customers.last_contact_at),
+    ];
+    let listed = lists.into_iter().flat_map(|(name, fields)| {
+        fields.iter().enumerate().map(move |(index, field)| (format!("{name}_{}", index + 1), field))
+    });
+    listed.chain(singles.into_iter().filter_map(|(name, field)| Some((name.to_owned(), field.as_ref()?)))).collect()
+}
+
+/// Common table expressions and the SELECT over them.
+struct Query {
+    ctes: Vec<(String, String)>,
+    select: String,
+}
+
+impl Query {
+    fn judge(
+        warehouse: &WarehouseConfig,
+        definition: &Inactive,
+        as_of: DateTime<Utc>,
+        dialect: Dialect,
+        options: BaseOptions,
+        only_customer: Option<&str>,
+    ) -> Result<Self> {
+        let faults = definition.faults();
+        if !faults.is_empty() {
+            return Err(Error::config(faults.join("; ")));
+        }
+        let events = EventQueries { warehouse, dialect, as_of: as_of.trunc_subsecs(0), only_customer };
+        let mut writer =
+            Writer { events, lasts: Vec::new(), ctes: Vec::new(), joins: Vec::new(), needs_everybody: false };
+        let predicate = writer.write(definition)?;
+        if writer.needs_everybody {
+            writer.events.only_customer = None;
+        }
+        let has_events = !warehouse.events.is_empty();
+        if let (None, false, Inactive::Sql(_) | Inactive::Table(_)) = (&warehouse.customers, has_events, definition) {
+            return Ok(Self::own_rows(definition, dialect, only_customer));
+        }
+        if writer.lasts.is_empty() && has_events {
+            writer.lasts.push(writer.events.purchases());
+        }
+
+        let mut ctes = Vec::new();
+        if has_events {
+            ctes.push(("facts".to_owned(), writer.events.facts(&writer.lasts, warehouse.customers.is_none())));
+        }
+        ctes.append(&mut writer.ctes);
+        let (customer, from, guests) = universe(warehouse, dialect)?;
+        let mut columns = vec![format!("{customer} AS customer_id"), format!("{} AS verdict", predicate.condition)];
+        columns.extend(fact_columns(dialect, has_events));
+        if options.reason {
+            columns.push(format!("{} AS reason", predicate.reason));
+        }
+        let aliases = warehouse.customers.as_ref().filter(|_| options.columns).map(column_aliases).unwrap_or_default();
+        columns.extend(aliases.iter().map(|(alias, field)| format!("{} AS {alias}", dialect.field(field, "c"))));
+        let mut joined = from;
+        if has_events && warehouse.customers.is_some() {
+            joined.push_str(&format!(" LEFT JOIN facts AS f ON f.customer_id = {customer}"));
+        }
+        for name in &writer.joins {
+            joined.push_str(&format!(" LEFT JOIN {name} ON {name}.customer_id = {customer}"));
+        }
+        let one = only_customer.map_or_else(String::new, |id| format!(" AND {customer} = {}", literal(id)));
+        ctes.push(("judged".into(), format!("SELECT {} FROM {joined} WHERE {guests}{one}", columns.join(", "))));
+        Ok(Self { ctes, select: final_select(dialect, options, &aliases) })
+    }
+
+    /// A segment of one's own without any mapping: its rows as they are, all of them in.
+    fn own_rows(definition: &Inactive, dialect: Dialect, only_customer: Option<&str>) -> Self {
+        let from = match definition {
+            Inactive::Sql(sql) => format!("({}\n)", sql.trim().trim_end_matches(';')),
+            Inactive::Table(table) => dialect.table(table),
+            _ => unreachable!("the caller has checked the kind of definition"),
+        };
+        let customer = dialect.text(&format!("s.{}", dialect.name("customer_id")));
+        let one = only_customer.map_or_else(String::new, |id| format!(" AND {customer} = {}", literal(id)));
+        let select = format!(
+            "SELECT s.*, 'inactive' AS state, {} AS reason FROM {from} AS s WHERE {customer} IS NOT NULL{one}",
+            literal("in your own segment")
+        );
+        Self { ctes: Vec::new(), select }
+    }
+
+    /// Names the SELECT, so that another can stand on it.
+    fn then(mut self, name: &str) -> Self {
+        let select = std::mem::take(&mut self.select);
+        self.ctes.push((name.to_owned(), select));
+        self
+    }
+
+    fn with(mut self, name: &str, sql: String) -> Self {
+        self.ctes.push((name.to_owned(), sql));
+        self
+    }
+
+    fn select(mut self, sql: &str) -> Self {
+        sql.clone_into(&mut self.select);
+        self
+    }
+
+    fn into_sql(self) -> String {
+        if self.ctes.is_empty() {
+            return self.select;
+        }
+        let ctes: Vec<String> = self.ctes.iter().map(|(name, sql)| format!("{name} AS (\n  {sql}\n)")).collect();
+        format!("WITH {}\n{}", ctes.join(", "), self.select)
+    }
+}
+
+/// The customer's id as text, the table everybody is in, and the condition that leaves out guests.
+fn universe(warehouse: &WarehouseConfig, dialect: Dialect) -> Result<(String, String, String)> {
+    let Some(customers) = &warehouse.customers else {
+        if warehouse.events.is_empty() {
+            return Err(Error::config("neither [warehouse.customers] nor [warehouse.events] is mapped")
+                .hint("map at least one of them"));
+        }
+        // `facts` has left out blank ids.
+        return Ok(("f.customer_id".into(), "facts AS f".into(), "1 = 1".into()));
+    };
+    if customers.table.trim().is_empty() {
+        return Err(Error::config("[warehouse.customers] needs `table`").hint("the table with one row per customer"));
+    }
+    let Some(id) = &customers.id else {
+        return Err(
+            Error::config("[warehouse.customers] needs `id`").hint("the column that the events name a customer by")
+        );
+    };
+    let id = dialect.field(id, "c");
+    let customer = dialect.text(&id);
+    let filter = customers.filter.as_ref().map_or_else(String::new, |filter| format!(" AND ({filter})"));
+    let guests = format!("{id} IS NOT NULL AND trim({customer}) <> ''{filter}");
+    Ok((customer, format!("{} AS c", dialect.table(&customers.table)), guests))
+}
+
+fn fact_columns(dialect: Dialect, has_events: bool) -> [String; 4] {
+    if !has_events {
+        let (none, no_time) = match dialect {
+            Dialect::Sqlite => ("NULL", "NULL"),
+            Dialect::Postgresql => ("CAST(NULL AS NUMERIC)", "CAST(NULL AS TIMESTAMPTZ)"),
+            Dialect::Ansi => ("CAST(NULL AS DECIMAL(18, 4))", "CAST(NULL AS TIMESTAMP)"),
+        };
+        return [
+            format!("{no_time} AS last_activity"),
+            "0 AS orders_count".into(),
+            format!("{none} AS orders_value"),
+            "0 AS unreadable".into(),
+        ];
+    }
+    [
+        "f.last_activity AS last_activity".into(),
+        "COALESCE(f.orders_count, 0) AS orders_count".into(),
+        "f.orders_value AS orders_value".into(),
+        "COALESCE(f.unreadable, 0) AS unreadable".into(),
+    ]
+}
+
+/// An event whose time cannot be read may be recent, so it never lets anybody be inactive.
+fn final_select(dialect: Dialect, options: BaseOptions, aliases: &[(String, &Field)]) -> String {
+    let mut columns = vec![
+        "j.customer_id".to_owned(),
+        "CASE WHEN j.verdict AND j.unreadable = 0 THEN 'inactive' WHEN NOT j.verdict THEN 'active' ELSE 'unknown' END AS state"
+            .to_owned(),
+        format!("{} AS last_activity_at", dialect.shown("j.last_activity")),
+        dialect_integer(dialect, "j.orders_count", "orders_count"),
+        format!("{} AS orders_value_minor", dialect.whole("j.orders_value")),
+    ];
+    if options.reason {
+        columns.push(
+            "CASE WHEN j.unreadable = 1 THEN 'an event has a time that cannot be read; ' || j.reason ELSE j.reason END AS reason"
+                .into(),
+        );
+    }
+    columns.extend(aliases.iter().map(|(alias, _)| format!("j.{alias}")));
+    let filter = if options.only_inactive { " WHERE j.verdict AND j.unreadable = 0" } else { "" };
+    format!("SELECT {} FROM judged AS j{filter}", columns.join(", "))
+}
+
+fn dialect_integer(dialect: Dialect, number: &str, name: &str) -> String {
+    match dialect {
+        Dialect::Sqlite => format!("{number} AS {name}"),
+        _ => format!("CAST({number} AS BIGINT) AS {name}"),
+    }
+}

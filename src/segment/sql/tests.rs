@@ -1,0 +1,383 @@
+//! Definitions against the golden numbers of real purchase histories, on SQLite and on a real PostgreSQL.
+
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+use chrono::{DateTime, Utc};
+use secrecy::SecretString;
+use serde_json::Value;
+use sqlx::Connection;
+
+use super::{BaseOptions, base_query};
+use crate::config::audience_inactive::Inactive;
+use crate::config::warehouse::WarehouseConfig;
+use crate::segment::{self, open_events_csv};
+use crate::warehouse::{Columns, PostgresSource, Source, SqliteSource, parse_time};
+
+#[path = "../../../tests/support/postgres.rs"]
+mod postgres;
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).into()
+}
+
+fn golden(file: &str) -> Value {
+    let text = std::fs::read_to_string(root().join("tests/fixtures/golden").join(file)).unwrap();
+    serde_json::from_str(&text).unwrap()
+}
+
+fn orders_file() -> PathBuf {
+    root().join("connectors/synth/data/online_retail_orders.csv.gz")
+}
+
+fn orders_csv() -> Vec<u8> {
+    let mut csv = Vec::new();
+    flate2::read::GzDecoder::new(std::fs::File::open(orders_file()).unwrap()).read_to_end(&mut csv).unwrap();
+    csv
+}
+
+fn parse(json: &str) -> Inactive {
+    serde_json::from_str(json).unwrap()
+}
+
+fn day(text: &str) -> DateTime<Utc> {
+    parse_time(text).unwrap()
+}
+
+fn warehouse(toml: &str) -> WarehouseConfig {
+    toml::from_str(toml).unwrap()
+}
+
+fn close(found: Option<f64>, wanted: &Value) {
+    let (found, wanted) = (found.unwrap(), wanted.as_f64().unwrap());
+    assert!((found - wanted).abs() <= 1e-6 * wanted.abs(), "{found} is not {wanted}");
+}
+
+struct Golden<'a> {
+    source: &'a dyn Source,
+    warehouse: &'a WarehouseConfig,
+    numbers: &'a Value,
+    set: &'a str,
+}
+
+impl Golden<'_> {
+    async fn inactive(&self, json: &str, as_of: &str) -> (u64, u64, u64) {
+        let count = segment::count(self.source, self.warehouse, &parse(json), day(as_of)).await.unwrap();
+        (count.inactive, count.customers, count.unknown)
+    }
+
+    async fn recency_and_returns(&self) {
+        for (as_of, at) in self.numbers[self.set].as_object().unwrap() {
+            let buyers = at["buyers_before"].as_u64().unwrap();
+            for (days, wanted) in at["by_X"].as_object().unwrap() {
+                let inactive = wanted["inactive"].as_u64().unwrap();
+                let json = format!("{{\"purchase_recency\": {{\"days\": {days}}}}}");
+                let found = self.inactive(&json, as_of).await;
+                assert_eq!((found.0, found.1), (inactive, buyers), "{as_of} {days}");
+                for window in ["30", "60", "90"] {
+                    let Some(back) = wanted["spontaneous_return"].get(window) else { continue };
+                    let definition = parse(&json);
+                    let days = window.parse().unwrap();
+                    let found =
+                        segment::returns(self.source, self.warehouse, &definition, day(as_of), days).await.unwrap();
+                    assert_eq!(found.inactive, inactive);
+                    assert_eq!(found.own_orders, wanted["their_orders"].as_u64().unwrap());
+                    assert_eq!(found.own_revenue_minor, wanted["their_revenue_minor"].as_i64().unwrap());
+                    close(found.aov_pooled_minor, &wanted["aov_pooled_minor"]);
+                    close(found.aov_customer_mean_minor, &wanted["aov_customer_mean_minor"]);
+                    close(found.aov_customer_median_minor, &wanted["aov_customer_median_minor"]);
+                    assert_eq!(found.returned, back["customers"].as_u64().unwrap());
+                    assert_eq!(found.return_orders, back["orders"].as_u64().unwrap());
+                    assert_eq!(found.return_revenue_minor, back["revenue_minor"].as_i64().unwrap());
+                }
+            }
+        }
+    }
+
+    async fn cadence(&self) {
+        let cadence = &self.numbers[format!("{}_cadence", self.set)];
+        let as_of = cadence["as_of"].as_str().unwrap();
+        for k in [2, 3] {
+            let wanted = &cadence[format!("k={k}")];
+            let own = format!("{{\"personal_cadence\": {{\"k\": {k}, \"fallback_days\": 180}}}}");
+            assert_eq!(self.inactive(&own, as_of).await.0, wanted["inactive_total"].as_u64().unwrap(), "k={k}");
+            // The fixed rule over the same calendar days, as a rhythm nobody can have.
+            let fixed = r#"{"personal_cadence": {"k": 1, "min_days": 1000000, "fallback_days": 180}}"#;
+            for (json, key) in [
+                (format!(r#"{{"all": [{own}, {{"not": {fixed}}}]}}"#), "active_by_fixed_fallback_but_late_by_cadence"),
+                (format!(r#"{{"all": [{fixed}, {{"not": {own}}}]}}"#), "inactive_by_fixed_fallback_but_on_cadence"),
+            ] {
+                assert_eq!(self.inactive(&json, as_of).await.0, wanted[key].as_u64().unwrap(), "k={k} {key}");
+            }
+        }
+    }
+
+    async fn rfm(&self) {
+        let rfm = &self.numbers[format!("{}_rfm", self.set)];
+        let as_of = rfm["as_of"].as_str().unwrap();
+        for (cell, key) in [
+            (r#""preset": "high_value""#, "reconquer_r<=2_f>=4_m>=4"),
+            (r#""cells": [{"r": [1], "f": [1]}]"#, "r=1_f=1"),
+            (r#""cells": [{"r": [5], "f": [5], "m": [5]}]"#, "champions_555"),
+            (r#""cells": [{"r": [1]}, {"r": [2]}]"#, "r<=2"),
+        ] {
+            let found = self.inactive(&format!("{{\"rfm_matrix\": {{{cell}}}}}"), as_of).await;
+            assert_eq!(found.0, rfm[key].as_u64().unwrap(), "{key}");
+        }
+    }
+
+    async fn p_alive(&self) {
+        let alive = &golden("p_alive.json")[self.set];
+        let as_of = alive["as_of"].as_str().unwrap();
+        for (key, model) in [("mbgnbd", "mbg"), ("bgnbd", "bg")] {
+            let theta = &alive[key]["r_alpha_a_b"];
+            for (p, wanted) in alive[key]["count_palive_lt"].as_object().unwrap() {
+                let json = format!(r#"{{"p_alive": {{"model": "{model}", "theta": {theta}, "p": {p}}}}}"#);
+                assert_eq!(self.inactive(&json, as_of).await.0, wanted.as_u64().unwrap(), "{model} {p}");
+            }
+        }
+    }
+
+    async fn all(&self) {
+        self.recency_and_returns().await;
+        self.cadence().await;
+        self.rfm().await;
+        self.p_alive().await;
+    }
+}
+
+#[tokio::test]
+async fn online_retail_on_sqlite() {
+    let (source, warehouse) = open_events_csv(&orders_file()).await.unwrap();
+    let numbers = golden("inactivity.json");
+    Golden { source: &source, warehouse: &warehouse, numbers: &numbers, set: "online_retail" }.all().await;
+}
+
+#[tokio::test]
+async fn cdnow_on_sqlite() {
+    let Some(folder) = std::env::var_os("REVEIL_DATA_DIR") else {
+        eprintln!("note: REVEIL_DATA_DIR is not set; the CDNOW golden numbers are left out");
+        return;
+    };
+    let file = Path::new(&folder).join("cdnow_transactions.csv.gz");
+    let (source, mut warehouse) = open_events_csv(&file).await.unwrap();
+    warehouse.events[0].value = Some("amount_cents".into());
+    warehouse.events[0].value_unit = crate::config::warehouse::ValueUnit::Minor;
+    let numbers = golden("inactivity.json");
+    Golden { source: &source, warehouse: &warehouse, numbers: &numbers, set: "cdnow" }.all().await;
+}
+
+const POSTGRES_TABLES: &str = "
+    CREATE TABLE orders (invoice text, customer_id integer, ts timestamptz, country text, kind text, n_lines integer,
+        units bigint, revenue_pence bigint);
+    CREATE TABLE orders_text (invoice text, customer_id text, ts text, country text, kind text, n_lines text,
+        units text, revenue_pence text);";
+
+/// The same history under every type a column may have.
+#[tokio::test]
+async fn online_retail_on_postgresql() {
+    let Some(server) = postgres::TestPostgres::start() else { return };
+    let mut connection = sqlx::PgConnection::connect(&server.uri()).await.unwrap();
+    sqlx::raw_sql(POSTGRES_TABLES).execute(&mut connection).await.unwrap();
+    let csv = orders_csv();
+    for table in ["orders", "orders_text"] {
+        let copy = format!("COPY {table} FROM STDIN (FORMAT csv, HEADER)");
+        let mut into = connection.copy_in_raw(&copy).await.unwrap();
+        into.send(csv.as_slice()).await.unwrap();
+        into.finish().await.unwrap();
+    }
+    let forms =
+        "CREATE TABLE orders_local AS SELECT customer_id, ts AT TIME ZONE 'UTC' AS ts, kind, revenue_pence FROM orders;
+        CREATE TABLE orders_unix AS SELECT customer_id, extract(epoch FROM ts)::bigint AS ts, kind,
+            revenue_pence / 100.0 AS pounds FROM orders;";
+    sqlx::raw_sql(forms).execute(&mut connection).await.unwrap();
+
+    let source = PostgresSource::new(&SecretString::from(server.uri())).unwrap();
+    source.check().await.unwrap();
+    let numbers = golden("inactivity.json");
+    for (table, value) in [
+        ("orders", "value = 'revenue_pence'\nvalue_unit = 'minor'"),
+        ("orders_text", "value = 'revenue_pence'\nvalue_unit = 'minor'"),
+        ("orders_local", "value = 'revenue_pence'\nvalue_unit = 'minor'"),
+        ("orders_unix", "value = 'pounds'"),
+    ] {
+        let config =
+            format!("[events]\ntable = '{table}'\ncustomer_id = 'customer_id'\nat = 'ts'\nkind = 'kind'\n{value}");
+        let warehouse = segment::resolve(&source, &warehouse(&config)).await.unwrap();
+        let golden = Golden { source: &source, warehouse: &warehouse, numbers: &numbers, set: "online_retail" };
+        if table == "orders" {
+            golden.all().await;
+        } else {
+            golden.rfm().await;
+            golden.cadence().await;
+            let found = golden.inactive(r#"{"purchase_recency": {"days": 180}}"#, "2011-09-01").await;
+            assert_eq!((found.0, found.1), (2477, 5249), "{table}");
+        }
+    }
+
+    let misspelt = warehouse("[events]\ntable = 'orders'\ncustomer_id = 'cid'\nat = 'ts'");
+    let error = segment::resolve(&source, &misspelt).await.unwrap_err().to_string();
+    assert!(error.contains("no column cid") && error.contains("customer_id"), "{error}");
+}
+
+/// A small shop, every odd case in it.
+const SHOP: &str = "
+    CREATE TABLE people (id INTEGER, mail TEXT, consent TEXT, since TEXT);
+    INSERT INTO people VALUES (1, 'a@example.org', 'yes', '2020-01-01'), (2, 'b@example.org', 'no', '2020-01-01'),
+        (3, NULL, NULL, '2020-01-01'), (4, 'd@example.org', 'yes', '2026-01-01'), (5, 'e@example.org', 'yes', NULL),
+        (6, 'f@example.org', 'yes', '2020-01-01'), (NULL, 'g@example.org', 'yes', '2020-01-01');
+    CREATE TABLE orders (customer TEXT, ordered_at, amount REAL, kind TEXT);
+    INSERT INTO orders VALUES ('1', '2025-01-10', 10.5, 'order'), ('1', '2025-02-10 10:00:00', 20, 'order'),
+        ('1', '2026-05-30', 5, 'cancel'), ('2', '2026-05-20T08:00:00Z', 7, 'order'), ('2', '2024-01-01', 3, 'order'),
+        ('', '2026-05-20', 9, 'order'), (NULL, '2026-05-20', 9, 'order'), ('5', '2026-06-01', 1, 'order'),
+        ('6', '2025-01-01', 4, 'order'), ('6', 'yesterday', 4, 'order');
+    CREATE TABLE clicks (customer INTEGER, clicked_at INTEGER);
+    INSERT INTO clicks VALUES (1, 1748736000), (3, 1735689600);
+    CREATE TABLE sent (customer INTEGER, campaign TEXT, at TEXT, opened TEXT, clicked TEXT, machine INTEGER);
+    INSERT INTO sent VALUES (1, 'c1', '2026-01-01', NULL, NULL, 0), (1, 'c2', '2026-02-01', '2026-02-01', NULL, 1),
+        (2, 'c1', '2026-01-01', '2026-01-02', NULL, 0), (2, 'c2', '2026-02-01', NULL, NULL, 0),
+        (3, 'c2', '2026-02-01', NULL, NULL, 0);";
+
+const SHOP_CONFIG: &str = "
+    [customers]
+    table = 'people'
+    id = 'id'
+    emails = ['mail']
+    consent_ads = 'consent'
+    country = \"'FR'\"
+    created_at = 'since'
+    [[events]]
+    table = 'orders'
+    customer_id = 'customer'
+    at = 'ordered_at'
+    kind = 'kind'
+    value = 'amount'
+    [[events]]
+    table = 'clicks'
+    customer_id = 'customer'
+    at = 'clicked_at'
+    kind = \"'click'\"
+    [deliveries]
+    table = 'sent'
+    customer_id = 'customer'
+    campaign_id = 'campaign'
+    at = 'at'
+    opened_at = 'opened'
+    clicked_at = 'clicked'
+    machine_open = 'machine'";
+
+struct Shop {
+    source: SqliteSource,
+    warehouse: WarehouseConfig,
+    _folder: tempfile::TempDir,
+}
+
+fn shop() -> Shop {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("shop.db");
+    rusqlite::Connection::open(&path).unwrap().execute_batch(SHOP).unwrap();
+    let source = SqliteSource::new(&SecretString::from(format!("file:{}", path.display()))).unwrap();
+    Shop { source, warehouse: warehouse(SHOP_CONFIG), _folder: folder }
+}
+
+impl Shop {
+    /// The states of customers 1 to 6 by their first letters.
+    async fn states(&self, json: &str) -> String {
+        let dialect = self.source.dialect();
+        let sql = base_query(&self.warehouse, &parse(json), day("2026-06-01"), dialect, BaseOptions::STATES).unwrap();
+        let batch = self.source.query(&format!("{sql} ORDER BY 1")).await.unwrap().next().await.unwrap().unwrap();
+        let columns = Columns::new(&batch);
+        let ids: Vec<_> = (0..columns.rows()).filter_map(|row| columns.get("customer_id")?.string(row)).collect();
+        assert_eq!(ids, ["1", "2", "3", "4", "5", "6"]);
+        (0..6).filter_map(|row| columns.get("state")?.string(row)?.chars().next()).collect()
+    }
+}
+
+#[tokio::test]
+async fn three_values_in_a_small_shop() {
+    let shop = shop();
+    for (json, states) in [
+        // 3 and 4 never ordered; 5 ordered only at T; 6 has an order at an unreadable time; a cancel is no activity.
+        (r#"{"no_event_days": {"kinds": ["order"], "days": 180}}"#, "iauuuu"),
+        (r#"{"no_event_days": {"kinds": ["order", "click"], "days": 180}}"#, "iaiuuu"),
+        (r#"{"no_event_days": {"kinds": ["click"], "days": 400}}"#, "auiuuu"),
+        (r#"{"purchase_recency": {"sector": "fashion"}}"#, "iauuuu"),
+        (
+            r#"{"multi_channel": {"channels": [{"kind": "order", "days": 180}, {"kind": "click", "days": 400}]}}"#,
+            "aaiuuu",
+        ),
+        // Kleene: unknown AND active is active, unknown OR inactive is inactive.
+        (
+            r#"{"all": [{"no_event_days": {"kinds": ["order"], "days": 180}}, {"no_event_days": {"kinds": ["click"], "days": 400}}]}"#,
+            "aauuuu",
+        ),
+        (
+            r#"{"any": [{"no_event_days": {"kinds": ["order"], "days": 180}}, {"no_event_days": {"kinds": ["click"], "days": 400}}]}"#,
+            "iuiuuu",
+        ),
+        (r#"{"not": {"no_event_days": {"kinds": ["order"], "days": 180}}}"#, "aiuuua"),
+        (r#"{"never_active": {"days": 365}}"#, "aaiaua"),
+        // The only open of 1 was a machine's; 3 got one campaign only.
+        (r#"{"no_open_campaigns": {"campaigns": 2}}"#, "iauuuu"),
+        (r#"{"no_open_campaigns": {"campaigns": 1}}"#, "iiiuuu"),
+        (r#"{"no_open_campaigns": {"campaigns": 2, "engagement": "click"}}"#, "iiuuuu"),
+        (r#"{"sql": "SELECT id AS customer_id FROM people WHERE mail LIKE 'a%';"}"#, "iaaaaa"),
+        (
+            r#"{"rfm_matrix": {"limits": {"recency_days": [30, 365], "frequency": [2], "monetary_minor": [2000]}, "cells": [{"r": [1], "f": [2], "m": [2]}]}}"#,
+            "iauuua",
+        ),
+    ] {
+        assert_eq!(shop.states(json).await, states, "{json}");
+    }
+}
+
+#[tokio::test]
+async fn a_sync_reads_the_mapped_columns_of_the_inactive() {
+    let shop = shop();
+    let definition = parse(r#"{"no_event_days": {"kinds": ["order"], "days": 180}}"#);
+    let sql =
+        base_query(&shop.warehouse, &definition, day("2026-06-01"), shop.source.dialect(), BaseOptions::SYNC).unwrap();
+    let batch = shop.source.query(&sql).await.unwrap().next().await.unwrap().unwrap();
+    let columns = Columns::new(&batch);
+    assert_eq!(columns.rows(), 1);
+    let text = |name| columns.get(name).and_then(|values| values.string(0)).unwrap();
+    assert_eq!(
+        (text("customer_id"), text("email_1"), text("country")),
+        ("1".into(), "a@example.org".into(), "FR".into())
+    );
+    assert_eq!((text("orders_count"), text("orders_value_minor")), ("2".into(), "3050".into()));
+    assert_eq!(columns.get("consent_ads").unwrap().bool(0), Some(true));
+    assert_eq!(columns.get("last_activity_at").unwrap().time(0), parse_time("2025-02-10 10:00:00"));
+}
+
+#[tokio::test]
+async fn explains_one_customer() {
+    let shop = shop();
+    let definition =
+        parse(r#"{"all": [{"no_event_days": {"kinds": ["order"], "days": 180}}, {"never_active": {"days": 9}}]}"#);
+    let explain = async |id: &str| {
+        segment::explain(&shop.source, &shop.warehouse, &definition, day("2026-06-01"), id).await.unwrap()
+    };
+    let one = explain("1").await.unwrap();
+    assert_eq!(one.state, "active");
+    assert_eq!(one.reason, "all of (last order/purchase/sale on 2025-02-10, more than 180 days before; has bought)");
+    assert_eq!(explain("x' OR '1' = '1").await, None);
+    let six = explain("6").await.unwrap();
+    assert!(six.reason.starts_with("an event has a time that cannot be read"), "{}", six.reason);
+}
+
+#[test]
+fn says_what_is_not_mapped() {
+    let warehouse = warehouse(SHOP_CONFIG);
+    let error = |json: &str| {
+        let dialect = crate::warehouse::Dialect::Sqlite;
+        base_query(&warehouse, &parse(json), day("2026-06-01"), dialect, BaseOptions::SYNC).unwrap_err().to_string()
+    };
+    assert!(error(r#"{"no_event_days": {"days": 0}}"#).contains("inactive.no_event_days.days"));
+    let bare = WarehouseConfig::default();
+    let dialect = crate::warehouse::Dialect::Sqlite;
+    let definition = parse(r#"{"no_event_days": {"days": 9}}"#);
+    let message =
+        base_query(&bare, &definition, day("2026-06-01"), dialect, BaseOptions::SYNC).unwrap_err().to_string();
+    assert!(message.contains("[warehouse.events]"), "{message}");
+}
