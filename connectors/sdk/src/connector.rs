@@ -61,7 +61,12 @@ pub trait Connector: Send + Sync {
 
     /// The audience with this key, made if it is not there. `known` is the id remembered from before; it is
     /// used when it still exists.
-    async fn find_or_create(&self, cx: &Context<'_>, spec: &AudienceSpec, known: Option<&AudienceRef>) -> Result<AudienceRef>;
+    async fn find_or_create(
+        &self,
+        cx: &Context<'_>,
+        spec: &AudienceSpec,
+        known: Option<&AudienceRef>,
+    ) -> Result<AudienceRef>;
 
     /// What the platform says of it now.
     async fn status(&self, cx: &Context<'_>, audience: &AudienceRef) -> Result<AudienceStatus>;
@@ -98,7 +103,12 @@ pub trait Connector: Send + Sync {
 
     /// What the platform says of matching after an upload. Several readings of different kinds may come back;
     /// the first is the one to show.
-    async fn observe(&self, cx: &Context<'_>, audience: &AudienceRef, upload: &UploadSummary) -> Result<Vec<MatchObservation>>;
+    async fn observe(
+        &self,
+        cx: &Context<'_>,
+        audience: &AudienceRef,
+        upload: &UploadSummary,
+    ) -> Result<Vec<MatchObservation>>;
 
     /// Deletes the audience. Succeeds when it is gone already.
     async fn delete(&self, cx: &Context<'_>, audience: &AudienceRef) -> Result<()>;

@@ -40,9 +40,20 @@ pub enum Auth {
     /// `Authorization: Bearer …` with a token that does not change during a run.
     Bearer(SecretString),
     /// OAuth 2 refresh-token grant.
-    RefreshToken { token_url: Url, client_id: String, client_secret: SecretString, refresh_token: SecretString },
+    RefreshToken {
+        token_url: Url,
+        client_id: String,
+        client_secret: SecretString,
+        refresh_token: SecretString,
+    },
     /// OAuth 2 JWT-bearer grant with an RS256 key (a Google service account).
-    ServiceAccount { token_url: Url, issuer: String, key_id: Option<String>, private_key_pem: SecretString, scope: String },
+    ServiceAccount {
+        token_url: Url,
+        issuer: String,
+        key_id: Option<String>,
+        private_key_pem: SecretString,
+        scope: String,
+    },
 }
 
 /// One request, described. Bodies hold digests: they are never logged.
@@ -97,8 +108,9 @@ impl Call {
     /// `Unexpected` when the value does not serialise.
     pub fn json(self, value: &impl Serialize) -> Result<Self> {
         let operation = self.operation;
-        let body = serde_json::to_vec(value)
-            .map_err(|error| Error::new(ErrorKind::Unexpected, operation, "the request does not serialise").source(error))?;
+        let body = serde_json::to_vec(value).map_err(|error| {
+            Error::new(ErrorKind::Unexpected, operation, "the request does not serialise").source(error)
+        })?;
         Ok(self.json_bytes(body))
     }
     #[must_use]
