@@ -92,7 +92,8 @@ async fn check_warehouse(engine: &Engine, findings: &mut Vec<Finding>) {
         let what = format!("audience {key}");
         let counted = async {
             let now = engine.clock.now();
-            anyhow::Ok(segment::count(&*source, &engine.config.warehouse, key, &audience.inactive, now).await?)
+            let mapping = segment::resolve(&*source, &engine.config.warehouse).await?;
+            anyhow::Ok(segment::count(&*source, &mapping, &audience.inactive, now).await?)
         }
         .await;
         findings.push(match counted {

@@ -15,6 +15,7 @@ use super::setup::{Global, audience_key, instant, load, print_json};
 use super::table::{Align, Table, count};
 use crate::config::Inactive;
 use crate::segment;
+use crate::segment::sql::{BaseOptions, base_query};
 use crate::warehouse::{self, Columns};
 
 /// See the module.
@@ -86,9 +87,11 @@ pub async fn run(global: &Global, command: SegmentCommand) -> anyhow::Result<Exi
 async fn sql(global: &Global, which: Which) -> anyhow::Result<Exit> {
     let (config, _) = load(global)?;
     let key = audience_key(&config, which.audience.as_deref())?;
-    let dialect = warehouse::dialect(&config.warehouse)?;
+    let source = warehouse::open(&config.warehouse).await?;
+    let mapping = segment::resolve(&*source, &config.warehouse).await?;
     let as_of = which.as_of.unwrap_or_else(Utc::now);
-    let text = segment::sql::base_query(&config.warehouse, &config.audience(&key)?.inactive, as_of, dialect)?;
+    let options = BaseOptions { only_inactive: false, columns: true, reason: false };
+    let text = base_query(&mapping, &config.audience(&key)?.inactive, as_of, source.dialect(), options)?;
     writeln!(std::io::stdout(), "{text}").context("stdout is closed")?;
     Ok(Exit::Done)
 }
@@ -111,7 +114,8 @@ async fn count_inactive(global: &Global, args: CountArgs) -> anyhow::Result<Exit
         let key = audience_key(&config, args.which.audience.as_deref())?;
         let definition = definition.as_ref().unwrap_or(&config.audience(&key)?.inactive);
         let source = warehouse::open(&config.warehouse).await?;
-        let counted = segment::count(&*source, &config.warehouse, &key, definition, as_of).await?;
+        let mapping = segment::resolve(&*source, &config.warehouse).await?;
+        let counted = segment::count(&*source, &mapping, definition, as_of).await?;
         Counted { audience: key, as_of, customers: counted.customers, inactive: counted.inactive, unknown: counted.unknown }
     };
     if args.json {
@@ -155,7 +159,9 @@ async fn preview(global: &Global, args: PreviewArgs) -> anyhow::Result<Exit> {
     let key = audience_key(&config, args.which.audience.as_deref())?;
     let source = warehouse::open(&config.warehouse).await?;
     let as_of = args.which.as_of.unwrap_or_else(Utc::now);
-    let text = segment::sql::base_query(&config.warehouse, &config.audience(&key)?.inactive, as_of, source.dialect())?;
+    let mapping = segment::resolve(&*source, &config.warehouse).await?;
+    let text =
+        base_query(&mapping, &config.audience(&key)?.inactive, as_of, source.dialect(), BaseOptions::SYNC)?;
     let mut batches = source.query(&text).await?;
     let mut table = Table::new(&[
         ("customer", Align::Left),

@@ -15,7 +15,7 @@ pub mod warehouse;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 
 pub use audience::AudienceConfig;
 pub use audience_inactive::Inactive;
@@ -27,7 +27,7 @@ pub use prepare::PrepareConfig;
 pub use warehouse::WarehouseConfig;
 
 /// The whole configuration.
-#[derive(Debug, Clone, Deserialize, Serialize)]
+#[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
     /// Where state and ledgers live; relative to the config file. Default `.reveil`. Holds digests of customers:

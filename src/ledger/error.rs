@@ -38,3 +38,10 @@ impl LedgerError {
         move |source| Self::Io { what, path, source }
     }
 }
+
+impl LedgerError {
+    /// Another run holds the ledger.
+    pub fn is_locked(&self) -> bool {
+        matches!(self, Self::Held { .. })
+    }
+}

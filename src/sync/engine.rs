@@ -20,6 +20,7 @@ use crate::config::{AudienceConfig, Config};
 use crate::connectors;
 use crate::ledger::Ledger;
 use crate::segment;
+use crate::segment::sql::{BaseOptions, base_query};
 use crate::store::Store;
 use crate::store::model::{DestinationRun, Run, RunState};
 use crate::warehouse;
@@ -203,7 +204,9 @@ impl Engine {
         progress.stage("Reading the warehouse");
         let member_key = load_member_key(&self.config.state_dir)?;
         let source = warehouse::open(&self.config.warehouse).await?;
-        let sql = segment::sql::base_query(&self.config.warehouse, &audience.inactive, selection.as_of, source.dialect())?;
+        let mapping = segment::resolve(&*source, &self.config.warehouse).await?;
+        let everybody = BaseOptions { only_inactive: false, columns: true, reason: false };
+        let sql = base_query(&mapping, &audience.inactive, selection.as_of, source.dialect(), everybody)?;
         let mut wanted = Vec::new();
         for name in names {
             let destination = self.config.destination(name)?;

@@ -13,11 +13,11 @@ pub enum SyncError {
     #[error(transparent)]
     Store(#[from] crate::store::StoreError),
     #[error(transparent)]
-    Warehouse(#[from] crate::warehouse::WarehouseError),
-    #[error(transparent)]
-    Segment(#[from] crate::segment::SegmentError),
-    #[error(transparent)]
-    Identity(#[from] crate::identity::IdentityError),
+    Warehouse(#[from] crate::warehouse::Error),
+    #[error("cannot write a temporary file beside the ledgers: {0}")]
+    Temporary(#[from] std::io::Error),
+    #[error("{0}")]
+    Protocol(&'static str),
     #[error("{}", refused(.0))]
     Guarded(Vec<Refusal>),
     #[error("{what} {path}: {source}")]

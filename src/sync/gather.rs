@@ -4,7 +4,7 @@
 //! must not be uploaded for somebody else, and a holdout keeps whole households back. Raw identifiers live inside
 //! one call of [`Gatherer::batch`]; what leaves it is digests.
 
-use std::collections::BTreeMap;
+use std::io::{Read as _, Seek as _, Write as _};
 use std::path::Path;
 
 use arrow_array::RecordBatch;
@@ -18,7 +18,7 @@ use super::funnel::{Exclusions, Funnel};
 use super::progress::Progress;
 use super::row::{Cells, FactTexts, RowReader, State};
 use crate::config::{AudienceConfig, PrepareConfig};
-use crate::identity::{Drop, HeldOut, HoldoutBuilder, Identity, IdentityBuilder, Role};
+use crate::identity::{Arm, Drop, Holdout, HoldoutBuilder, Identity, IdentityBuilder, Role};
 use crate::ledger::{Target, TargetRow, TargetWriter, consent};
 use crate::warehouse::BatchStream;
 
@@ -45,7 +45,8 @@ pub struct Gathered {
     pub funnel: Funnel,
     pub destinations: Vec<Prepared>,
     pub identity: Identity,
-    pub held_out: HeldOut,
+    /// `None` when nobody is withheld.
+    pub holdout: Option<Holdout>,
 }
 
 struct PerDestination {
@@ -62,7 +63,10 @@ pub struct Gatherer<'a> {
     canonicaliser: Canonicaliser,
     destinations: Vec<PerDestination>,
     identity: IdentityBuilder,
-    holdout: HoldoutBuilder,
+    /// Salt and share of the holdout.
+    arm: Option<Arm>,
+    ids: IdSpool,
+    temp: &'a Path,
     funnel: Funnel,
     index: u32,
     // Reused from row to row.
@@ -91,7 +95,7 @@ impl<'a> Gatherer<'a> {
         audience: &AudienceConfig,
         wanted: &[Wanted<'_>],
         member_key: &'a [u8; 32],
-        temp: &Path,
+        temp: &'a Path,
         expected_rows: u64,
     ) -> Result<Self, SyncError> {
         let options = prepare.normalization();
@@ -113,7 +117,9 @@ impl<'a> Gatherer<'a> {
             canonicaliser: Canonicaliser::new(&options),
             destinations,
             identity: IdentityBuilder::create(temp, prepare.shared_above)?,
-            holdout: HoldoutBuilder::create(temp, salt, audience.holdout.0)?,
+            arm: (audience.holdout.0 > 0).then(|| Arm { salt: salt.to_owned(), holdout_bps: audience.holdout.0 }),
+            ids: IdSpool::create(temp)?,
+            temp,
             funnel: Funnel::default(),
             index: 0,
             person: CanonicalPerson::new(),
@@ -142,7 +148,9 @@ impl<'a> Gatherer<'a> {
             return Ok(());
         };
         let key = member_key(self.member_key, id);
-        self.holdout.push(id)?;
+        if self.arm.is_some() {
+            self.ids.push(id)?;
+        }
         let index = self.index;
         self.index += 1;
         self.funnel.customers += 1;
@@ -216,9 +224,18 @@ impl<'a> Gatherer<'a> {
     /// When a temporary file cannot be written or read.
     pub fn finish(mut self) -> Result<Gathered, SyncError> {
         let identity = self.identity.finish()?;
-        let held_out = self.holdout.finish(&identity)?;
-        self.funnel.units = identity.units();
-        self.funnel.shared_units = identity.shared_units();
+        let holdout = match self.arm {
+            Some(arm) => {
+                // A unit is withheld by its smallest customer id, which is only known now.
+                let mut builder = HoldoutBuilder::create(&identity, self.temp, vec![arm])?;
+                self.ids.read(|index, id| builder.push(index, id))?;
+                Some(builder.finish()?)
+            }
+            None => None,
+        };
+        let counts = identity.counts();
+        self.funnel.units = counts.units;
+        self.funnel.shared_units = counts.multi_customer_units;
         let destinations = self
             .destinations
             .into_iter()
@@ -230,7 +247,7 @@ impl<'a> Gatherer<'a> {
                 })
             })
             .collect::<Result<_, SyncError>>()?;
-        Ok(Gathered { funnel: self.funnel, destinations, identity, held_out })
+        Ok(Gathered { funnel: self.funnel, destinations, identity, holdout })
     }
 }
 
@@ -257,6 +274,44 @@ fn member_key(secret: &[u8; 32], customer_id: &str) -> MemberKey {
     MemberKey(*digest.first_chunk().expect("32 bytes"))
 }
 
+/// Customer ids in row order, on disk until the units are known. The file has no name and goes with the run.
+struct IdSpool {
+    file: std::io::BufWriter<std::fs::File>,
+}
+
+impl IdSpool {
+    fn create(dir: &Path) -> std::io::Result<Self> {
+        use std::os::unix::fs::OpenOptionsExt as _;
+        let path = dir.join("ids");
+        let file =
+            std::fs::OpenOptions::new().read(true).write(true).create(true).truncate(true).mode(0o600).open(&path)?;
+        std::fs::remove_file(&path)?;
+        Ok(Self { file: std::io::BufWriter::with_capacity(1 << 16, file) })
+    }
+    fn push(&mut self, id: &str) -> std::io::Result<()> {
+        let length = u32::try_from(id.len()).map_err(std::io::Error::other)?;
+        self.file.write_all(&length.to_le_bytes())?;
+        self.file.write_all(id.as_bytes())
+    }
+    fn read(self, mut each: impl FnMut(u32, &str) -> std::io::Result<()>) -> std::io::Result<()> {
+        let mut file = self.file.into_inner().map_err(std::io::IntoInnerError::into_error)?;
+        file.rewind()?;
+        let mut file = std::io::BufReader::with_capacity(1 << 16, file);
+        let (mut length, mut id) = ([0; 4], Vec::new());
+        for index in 0.. {
+            match file.read_exact(&mut length) {
+                Ok(()) => {}
+                Err(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => break,
+                Err(error) => return Err(error),
+            }
+            id.resize(u32::from_le_bytes(length) as usize, 0);
+            file.read_exact(&mut id)?;
+            each(index, std::str::from_utf8(&id).map_err(std::io::Error::other)?)?;
+        }
+        Ok(())
+    }
+}
+
 /// Decides about each prepared row with what only the whole segment shows: shared identifiers and the holdout.
 pub struct Refiner<'g> {
     gathered: &'g Gathered,
@@ -280,6 +335,9 @@ impl<'g> Refiner<'g> {
     /// What remains of the row goes to `out` when something was dropped; false leaves the member out.
     pub fn refine(&mut self, row: TargetRow<'_>, out: &mut MemberBuf) -> bool {
         let identity = &self.gathered.identity;
+        if !identity.any_verdict(row.index) {
+            return !self.is_held_out(row.index);
+        }
         let mut dropped: Option<Drop> = None;
         let verdict = |slot: u8| identity.verdict(row.index, slot);
         let (mut lost_emails, mut lost_phones) = (0_u8, 0_u8);
@@ -301,11 +359,16 @@ impl<'g> Refiner<'g> {
                 return false;
             }
         }
-        if self.gathered.held_out.contains(row.index) {
-            self.count(row.index, reason::HOLDOUT);
-            return false;
+        !self.is_held_out(row.index)
+    }
+
+    /// Counts the row when it is.
+    fn is_held_out(&mut self, index: u32) -> bool {
+        let held_out = self.gathered.holdout.as_ref().is_some_and(|holdout| holdout.held_out(index));
+        if held_out {
+            self.count(index, reason::HOLDOUT);
         }
-        true
+        held_out
     }
 
     fn count(&mut self, index: u32, reason: &'static str) {
@@ -357,7 +420,6 @@ fn keep_rest(row: TargetRow<'_>, lost_emails: u8, lost_phones: u8, out: &mut Mem
 /// # Errors
 /// When it cannot be read or written.
 pub fn load_member_key(state_dir: &Path) -> Result<[u8; 32], SyncError> {
-    use std::io::Write as _;
     use std::os::unix::fs::OpenOptionsExt as _;
     let path = state_dir.join("member.key");
     let file = |what: &'static str| {
@@ -389,5 +451,3 @@ pub fn load_member_key(state_dir: &Path) -> Result<[u8; 32], SyncError> {
     }
 }
 
-/// Counts of all destinations, by name.
-pub type ByDestination<T> = BTreeMap<String, T>;

@@ -48,7 +48,6 @@ pub struct RowReader<'a> {
     created_at: Option<Values<'a>>,
     last_contact_at: Option<Values<'a>>,
     last_activity_at: Option<Values<'a>>,
-    last_order_at: Option<Values<'a>>,
 }
 
 /// The flag columns, in the order of `RowReader::flags`.
@@ -83,7 +82,6 @@ impl<'a> RowReader<'a> {
             created_at: columns.get("created_at"),
             last_contact_at: columns.get("last_contact_at"),
             last_activity_at: columns.get("last_activity_at"),
-            last_order_at: columns.get("last_order_at"),
         })
     }
 
@@ -138,7 +136,7 @@ impl<'a> RowReader<'a> {
             created_at: time(&self.created_at),
             birth_date: time(&self.birth_date).map(|at| at.date_naive()),
             minor: flag(7),
-            last_order_at: time(&self.last_order_at),
+            last_order_at: time(&self.last_activity_at),
         }
     }
 
