@@ -127,8 +127,14 @@ async fn run(cli: Cli) -> anyhow::Result<Exit> {
             Ok(Exit::Done)
         }
         Command::AdbcChild => {
-            crate::warehouse::adbc_child_main(std::io::stdin().lock(), out)?;
-            Ok(Exit::Done)
+            // The parent reads the error, which is made for it.
+            Ok(match crate::warehouse::adbc_child_main(std::io::stdin().lock(), out) {
+                Ok(()) => Exit::Done,
+                Err(line) => {
+                    eprintln!("{line}");
+                    Exit::Failed
+                }
+            })
         }
     }
 }

@@ -249,7 +249,7 @@ impl Delivery<'_> {
     fn compare(&self, prepared: &Prepared, round: usize) -> Result<(Plan, Exclusions), SyncError> {
         let lifetime = self.destination.connector.descriptor().limits.membership_days;
         let options = DiffOptions {
-            today: day_of(self.clock.now()),
+            today: day_of(self.clock.now().timestamp()),
             renew_after_days: renew_after_days(lifetime, self.spec.membership_days),
             retry_rejected: self.options.retry_rejected && round == 0,
             renew_all: self.options.full && round == 0,

@@ -110,7 +110,7 @@ impl Engine {
         let lifetime = connectors::find(connector).and_then(|builtin| builtin.descriptor.limits.membership_days);
         let asked = self.config.audience(audience)?.membership_days;
         let options = DiffOptions {
-            today: day_of(self.clock.now()),
+            today: day_of(self.clock.now().timestamp()),
             renew_after_days: super::delivery::renew_after_days(lifetime, asked),
             retry_rejected: false,
             renew_all: false,
