@@ -5,7 +5,7 @@ use reveil_sdk::testing::ScriptedTransport;
 use reveil_sdk::{AudienceSpec, ErrorKind};
 use serde_json::json;
 
-use crate::support::*;
+use crate::support::{audience, body, connector, fixture, only, options, query, run};
 
 fn spec() -> AudienceSpec {
     AudienceSpec {

@@ -7,7 +7,7 @@ use reveil_sdk::testing::ScriptedTransport;
 use reveil_sdk::{Error, ErrorKind, Operation, Retry};
 use serde_json::json;
 
-use crate::support::*;
+use crate::support::{audience, connector, fixture, hex, run, two, upload};
 
 const NEVER: Retry = Retry::Never;
 const BACK_OFF: Retry = Retry::After(None);
