@@ -55,7 +55,7 @@ impl Replies {
         let mut error = match row {
             Some(row) => {
                 let retry = match row.again {
-                    Again::BackOff => Retry::After(None),
+                    Again::BackOff => Retry::After(usage::retry_after(reply)),
                     Again::Secs(secs) => Retry::After(Some(Duration::from_secs(secs))),
                     Again::MembersAfterSecs(secs) if members => Retry::After(Some(Duration::from_secs(secs))),
                     Again::Throttled(who) => Retry::After(Some(usage::wait(reply, who))),
@@ -66,7 +66,15 @@ impl Replies {
             }
             None => {
                 let kind = if reply.is_success() { ErrorKind::Rejected } else { ErrorKind::from_status(reply.status) };
-                Error::new(kind, reply.operation, "Meta refused the request with a code this connector does not know")
+                let error = Error::new(
+                    kind,
+                    reply.operation,
+                    "Meta refused the request with a code this connector does not know",
+                );
+                match error.retry_advice() {
+                    Retry::After(None) => error.retry(Retry::After(usage::retry_after(reply))),
+                    _ => error,
+                }
             }
         };
         // `is_transient` outweighs the table, except where only a person can help.

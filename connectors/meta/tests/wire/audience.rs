@@ -183,3 +183,15 @@ async fn a_small_audience_is_not_deliverable() {
     let status = run!(transport, |cx| connector().status(cx, &audience())).unwrap();
     assert_eq!((status.deliverable, status.state.as_str(), status.warnings.len()), (Some(false), "unknown", 2));
 }
+
+#[tokio::test]
+async fn a_field_against_the_integrity_policy_blocks_members_whatever_the_code() {
+    for fields in [r#"["name"]"#, r#"{"name":"health"}"#] {
+        let body =
+            format!(r#"{{"id":"1","operation_status":{{"code":200}},"fields_violating_integrity_policy":{fields}}}"#);
+        let transport = ScriptedTransport::new().reply(200, body);
+        let status = run!(transport, |cx| connector().status(cx, &audience())).unwrap();
+        assert!(!status.writable, "{fields}");
+        assert_eq!(status.warnings.len(), 1, "{:?}", status.warnings);
+    }
+}
