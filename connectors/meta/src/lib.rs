@@ -2,6 +2,7 @@
 
 mod audience;
 mod check;
+mod codes;
 mod config;
 mod error;
 mod members;

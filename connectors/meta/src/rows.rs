@@ -42,16 +42,6 @@ fn column(kind: IdentifierKind) -> Option<usize> {
     COLUMNS.iter().position(|(other, _)| *other == kind)
 }
 
-/// What a kind may look like here: mobile ids in the clear, all else as a digest. Anything else was not prepared for
-/// Meta, and a value in the clear must not leave.
-fn prepared(kind: IdentifierKind, value: ValueRef<'_>) -> bool {
-    match (kind, value) {
-        (IdentifierKind::MobileAdId, ValueRef::Plain(text)) => !text.is_empty(),
-        (IdentifierKind::MobileAdId, ValueRef::Digest(_)) | (_, ValueRef::Plain(_)) => false,
-        (_, ValueRef::Digest(digest)) => *digest != EMPTY_DIGEST,
-    }
-}
-
 /// How a batch is written.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Form {
@@ -98,19 +88,24 @@ struct Cells<'a> {
 }
 
 impl<'a> Cells<'a> {
-    /// `None` for no usable value.
     fn of(member: MemberRef<'a>) -> Self {
         let (emails, phones) = (member.emails(), member.phones());
         let mut cells = Cells { emails, phones, mobiles: [None; MOST_MOBILES], single: [None; COLUMNS.len()] };
         if member.len() > emails.len() + phones.len() {
-            let mut mobiles = 0;
-            for (kind, value) in member.others().filter(|(kind, value)| prepared(*kind, *value)) {
-                match (value, column(kind)) {
-                    (ValueRef::Plain(text), Some(MOBILE)) if mobiles < MOST_MOBILES => {
-                        cells.mobiles[mobiles] = Some(text);
-                        mobiles += 1;
+            for (kind, value) in member.others() {
+                match (kind, value) {
+                    (IdentifierKind::MobileAdId, ValueRef::Plain(text)) if !text.is_empty() => {
+                        if let Some(free) = cells.mobiles.iter_mut().find(|mobile| mobile.is_none()) {
+                            *free = Some(text);
+                        }
                     }
-                    (ValueRef::Digest(digest), Some(at)) => cells.single[at] = Some(digest),
+                    (IdentifierKind::MobileAdId, _) => {}
+                    (kind, ValueRef::Digest(digest)) if *digest != EMPTY_DIGEST => {
+                        if let Some(at) = column(kind) {
+                            cells.single[at] = Some(digest);
+                        }
+                    }
+                    // A value in the clear where a digest belongs was not prepared for Meta, and must not leave.
                     _ => {}
                 }
             }

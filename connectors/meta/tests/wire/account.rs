@@ -6,7 +6,7 @@ use reveil_sdk::{Auth, ErrorKind, Options};
 use secrecy::ExposeSecret;
 use serde_json::json;
 
-use crate::support::*;
+use crate::support::{audience, connector, fixture, only, options, query, run, two, upload};
 
 #[tokio::test]
 async fn check_reads_the_terms_and_writes_nothing() {

@@ -5,7 +5,7 @@ use reveil_sdk::testing::ScriptedTransport;
 use reveil_sdk::{AudienceSpec, ErrorKind};
 use serde_json::json;
 
-use crate::support::*;
+use crate::support::{audience, body, connector, fixture, only, options, query, run};
 
 fn spec() -> AudienceSpec {
     AudienceSpec {
@@ -182,4 +182,16 @@ async fn a_small_audience_is_not_deliverable() {
         ScriptedTransport::new().reply(200, r#"{"id":"1","delivery_status":{"code":300},"delete_time":1799999999}"#);
     let status = run!(transport, |cx| connector().status(cx, &audience())).unwrap();
     assert_eq!((status.deliverable, status.state.as_str(), status.warnings.len()), (Some(false), "unknown", 2));
+}
+
+#[tokio::test]
+async fn a_field_against_the_integrity_policy_blocks_members_whatever_the_code() {
+    for fields in [r#"["name"]"#, r#"{"name":"health"}"#] {
+        let body =
+            format!(r#"{{"id":"1","operation_status":{{"code":200}},"fields_violating_integrity_policy":{fields}}}"#);
+        let transport = ScriptedTransport::new().reply(200, body);
+        let status = run!(transport, |cx| connector().status(cx, &audience())).unwrap();
+        assert!(!status.writable, "{fields}");
+        assert_eq!(status.warnings.len(), 1, "{:?}", status.warnings);
+    }
 }

@@ -7,7 +7,7 @@ use reveil_sdk::testing::ScriptedTransport;
 use reveil_sdk::{Error, ErrorKind, Operation, Retry};
 use serde_json::json;
 
-use crate::support::*;
+use crate::support::{audience, connector, fixture, hex, run, two, upload};
 
 const NEVER: Retry = Retry::Never;
 const BACK_OFF: Retry = Retry::After(None);
@@ -163,7 +163,11 @@ async fn pages_and_cut_off_replies_are_retried_then_halved() {
     let mut headers = HeaderMap::new();
     headers.insert("retry-after", "7".parse().unwrap());
     assert_eq!(add_answered(429, headers.clone(), "").await.retry_advice(), after(7));
-    assert_eq!(add_answered(503, headers, "").await.retry_advice(), after(7));
+    assert_eq!(add_answered(503, headers.clone(), "").await.retry_advice(), after(7));
+    for (status, code) in [(429, 987_654), (400, 2), (400, 17)] {
+        let body = format!(r#"{{"error":{{"code":{code}}}}}"#);
+        assert_eq!(add_answered(status, headers.clone(), body).await.retry_advice(), after(7), "{status} {code}");
+    }
     assert_eq!(add_answered(401, HeaderMap::new(), "").await.kind(), ErrorKind::Auth);
 }
 

@@ -5,7 +5,9 @@ use reveil_sdk::testing::ScriptedTransport;
 use reveil_sdk::{Batch, Consent, ConsentState, ErrorKind, IdentifierKind, Operation, Upload, ValueRef};
 use serde_json::json;
 
-use crate::support::*;
+use crate::support::{
+    audience, batch, body, connector, digest, fixture, hex, key_hex, member, only, options, run, two, upload,
+};
 
 #[tokio::test]
 async fn add_sends_the_documented_request() {

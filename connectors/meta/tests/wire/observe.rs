@@ -4,7 +4,7 @@ use reveil_sdk::testing::ScriptedTransport;
 use reveil_sdk::{ErrorKind, MatchKind, MatchObservation, UploadSummary};
 use serde_json::json;
 
-use crate::support::*;
+use crate::support::{NOW, SESSION, audience, clock, connector, fixture, query, run};
 
 /// 1,000 persons in one session, one row each; 2,000 in the audience.
 fn summary() -> UploadSummary {

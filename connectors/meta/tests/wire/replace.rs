@@ -5,7 +5,7 @@ use reveil_sdk::testing::ScriptedTransport;
 use reveil_sdk::{ErrorKind, Operation, Replace, Upload};
 use serde_json::json;
 
-use crate::support::*;
+use crate::support::{SESSION, audience, batch, body, connector, fixture, member, only, query, run, two, upload};
 
 fn audience_in(code: i64) -> String {
     json!({"id": "120200000000000001", "operation_status": {"code": code}}).to_string()

@@ -5,7 +5,7 @@ use reveil_sdk::testing::ScriptedTransport;
 use reveil_sdk::{Batch, Consent, IdentifierKind, MemberBuf, MemberKey, Operation, ValueRef};
 use serde_json::Value;
 
-use crate::support::*;
+use crate::support::{audience, batch, body, connector, fixture, only, run, upload};
 
 /// SHA-256 of nothing.
 const EMPTY_HEX: &str = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
