@@ -225,7 +225,7 @@ pub(crate) fn describe(list: &UserList) -> AudienceStatus {
         warnings.push(format!("fewer than {minimum} active members: ads are not delivered to the list"));
     }
     AudienceStatus {
-        writable: list.membership_status.as_deref() == Some("OPEN") && !list.read_only && !list.is_disabled(),
+        writable: !list.is_closed() && !list.read_only && !list.is_disabled(),
         deliverable,
         state,
         // One count per network, each rounded by Google: the list's own size lies at or above the largest of them
