@@ -130,7 +130,12 @@ impl Interpret for Replies {
 
 impl Replies {
     fn refused(&self, reply: &Reply, code: u16, status: &RpcStatus, meaning: Option<&Meaning>) -> Error {
-        let kind = meaning.map_or(ErrorKind::from_status(code), |meaning| meaning.kind);
+        let kind = match (ErrorKind::from_status(code), meaning.map(|meaning| meaning.kind)) {
+            // No access is no proof that something is gone or refused.
+            (Permission, Some(kind)) if kind != Config => Permission,
+            (_, Some(kind)) => kind,
+            (kind, None) => kind,
+        };
         let message = match kind {
             Config => "Google refuses the settings",
             Permission => "the credential or account may not do this",
