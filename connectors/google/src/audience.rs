@@ -6,7 +6,7 @@ use http::Method;
 use reveil_sdk::{AudienceRef, AudienceSpec, AudienceStatus, Context, Error, ErrorKind, Result, SizeBounds};
 use tracing::{info, warn};
 
-use crate::config::{MAX_MEMBERSHIP_DAYS, Settings};
+use crate::config::{MAX_MEMBERSHIP_DAYS, Settings, Terms};
 use crate::error::{self, Replies};
 use crate::wire::{NewContactIdInfo, NewIngestedInfo, NewUserList, UserList, UserListPage, UserListPatch};
 use crate::{DESCRIPTOR, Google};
@@ -20,12 +20,16 @@ const CONTACT_ID: &str = "CONTACT_ID";
 
 impl Google {
     pub(crate) async fn check_access(&self, cx: &Context<'_>) -> Result<Vec<String>> {
-        self.settings.require_terms("check")?;
+        let mut warnings = Vec::new();
+        if self.settings.terms == Terms::Withdrawn {
+            warnings.push("the Customer Match terms are withdrawn: people are removed, nobody is added".to_owned());
+        } else {
+            self.settings.require_terms("check")?;
+        }
         let mut url = self.lists_url(None);
         set_query(&mut url, &[("pageSize", "1")]);
         let call = self.list_call("CheckAccess", Method::GET, url);
         let _: UserListPage = cx.fetch(call, &Replies::PLAIN).await?;
-        let mut warnings = Vec::new();
         if self.settings.operating.kind == "DISPLAY_VIDEO_PARTNER" {
             warnings.push(
                 "lists of a DV360 partner lose their members in the EEA; use an advertiser (`DISPLAY_VIDEO_ADVERTISER`)".to_owned(),
@@ -225,7 +229,7 @@ pub(crate) fn describe(list: &UserList) -> AudienceStatus {
         warnings.push(format!("fewer than {minimum} active members: ads are not delivered to the list"));
     }
     AudienceStatus {
-        writable: list.membership_status.as_deref() == Some("OPEN") && !list.read_only && !list.is_disabled(),
+        writable: !list.is_closed() && !list.read_only && !list.is_disabled(),
         deliverable,
         state,
         // One count per network, each rounded by Google: the list's own size lies at or above the largest of them

@@ -11,10 +11,6 @@ use crate::DESCRIPTOR;
 
 /// Longest membership Google accepts, in days (announced 2025-02, in force since 2025-04-07).
 pub(crate) const MAX_MEMBERSHIP_DAYS: u32 = 540;
-/// The one value of `customer_match_terms` that counts as a yes.
-const TERMS_ACCEPTED: &str = "accepted";
-/// Only removing, reading and deleting are left.
-const TERMS_WITHDRAWN: &str = "withdrawn";
 
 const TOKEN_URL: &str = "https://oauth2.googleapis.com/token";
 const SCOPE: &str = "https://www.googleapis.com/auth/datamanager";
@@ -46,6 +42,17 @@ impl Account {
     }
 }
 
+/// What the operator says of Google's Customer Match terms (`customer_match_terms`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Terms {
+    /// Nothing, which is no yes.
+    Unsaid,
+    /// `"accepted"`.
+    Accepted,
+    /// `"withdrawn"`: only removing, reading and deleting are left.
+    Withdrawn,
+}
+
 /// Checked settings of one destination.
 #[derive(Debug, Clone)]
 pub(crate) struct Settings {
@@ -53,7 +60,7 @@ pub(crate) struct Settings {
     pub operating: Account,
     pub login: Option<Account>,
     pub linked: Option<Account>,
-    pub terms_accepted: bool,
+    pub terms: Terms,
     pub membership_days: u32,
     pub quota_project: Option<String>,
     pub auth: Auth,
@@ -81,13 +88,14 @@ impl Settings {
         if linked.is_some() && login.as_ref().is_none_or(|login| login.kind != "DATA_PARTNER") {
             keys.fault("`linked_account` is only allowed with `login_account_type = \"DATA_PARTNER\"`".to_owned());
         }
-        let terms_accepted = match keys.text("customer_match_terms") {
-            Some(value) if value == TERMS_ACCEPTED => true,
-            Some(value) if value != TERMS_WITHDRAWN => {
-                keys.fault(format!("`customer_match_terms` must be \"{TERMS_ACCEPTED}\" or \"{TERMS_WITHDRAWN}\""));
-                false
+        let terms = match keys.text("customer_match_terms").as_deref() {
+            None => Terms::Unsaid,
+            Some("accepted") => Terms::Accepted,
+            Some("withdrawn") => Terms::Withdrawn,
+            Some(_) => {
+                keys.fault("`customer_match_terms` must be \"accepted\" or \"withdrawn\"".to_owned());
+                Terms::Unsaid
             }
-            _ => false,
         };
         let membership_days = keys.membership_days();
         let quota_project = keys.text("quota_project");
@@ -98,7 +106,7 @@ impl Settings {
         let auth = keys.auth(options, base_url.scheme() == "http");
         match (keys.faults.is_empty(), auth) {
             (true, Some(auth)) => {
-                Ok(Self { base_url, operating, login, linked, terms_accepted, membership_days, quota_project, auth })
+                Ok(Self { base_url, operating, login, linked, terms, membership_days, quota_project, auth })
             }
             _ => Err(Error::config(keys.faults.join("; "))
                 .hint("correct the keys of this destination; `reveil connector list` shows what google takes")),
@@ -108,7 +116,7 @@ impl Settings {
     /// # Errors
     /// `Config` when the operator has not said that the Customer Match terms are accepted.
     pub(crate) fn require_terms(&self, operation: &'static str) -> Result<()> {
-        if self.terms_accepted {
+        if self.terms == Terms::Accepted {
             return Ok(());
         }
         Err(Error::new(
@@ -116,9 +124,9 @@ impl Settings {
             operation,
             "the Customer Match terms are not accepted in the settings; nothing was sent",
         )
-        .hint(format!(
-            "read Google's Customer Match policy, accept it in the Google Ads account, then set `customer_match_terms = \"{TERMS_ACCEPTED}\"`"
-        )))
+        .hint(
+            "read Google's Customer Match policy, accept it in the Google Ads account, then set `customer_match_terms = \"accepted\"`",
+        ))
     }
 }
 

@@ -130,7 +130,12 @@ impl Interpret for Replies {
 
 impl Replies {
     fn refused(&self, reply: &Reply, code: u16, status: &RpcStatus, meaning: Option<&Meaning>) -> Error {
-        let kind = meaning.map_or(ErrorKind::from_status(code), |meaning| meaning.kind);
+        let kind = match (ErrorKind::from_status(code), meaning.map(|meaning| meaning.kind)) {
+            // No access is no proof that something is gone or refused.
+            (Permission, Some(kind)) if kind != Config => Permission,
+            (_, Some(kind)) => kind,
+            (kind, None) => kind,
+        };
         let message = match kind {
             Config => "Google refuses the settings",
             Permission => "the credential or account may not do this",
@@ -163,7 +168,7 @@ impl Replies {
         let mut named = BTreeMap::new();
         for violation in &violations {
             if let Some(index) = member_index(&violation.field).filter(|index| (*index as usize) < self.members) {
-                named.entry(index).or_insert_with(|| reject_reason(&violation.reason));
+                named.entry(index).or_insert_with(|| reject_reason(&violation.reason, "invalid_member"));
             }
         }
         if !named.is_empty() {
@@ -179,7 +184,7 @@ impl Replies {
 /// day is over.
 fn quota(reply: &Reply, status: &RpcStatus) -> Error {
     let error = Error::new(ErrorKind::RateLimited, reply.operation, "Google's quota is used up");
-    let limit = status.details.iter().find_map(|detail| detail.metadata.get("quota_limit"));
+    let limit = status.details.iter().find_map(|detail| detail.metadata.get("quota_limit")?.as_str());
     let Some(limit) = limit else { return error };
     let error = error.with("quota_limit", printable(limit, 80));
     // The names of the read and management quotas are inferred from the documented ones: UNVERIFIED. Only this part counts.
@@ -233,7 +238,7 @@ fn with_context(mut error: Error, http_status: u16, reason: Option<&str>, status
         error = error.with("field", printable(&violation.field, 120));
     }
     let request_id = status.details.iter().find_map(|detail| {
-        let in_metadata = detail.metadata.get("requestId").map(String::as_str);
+        let in_metadata = detail.metadata.get("requestId").and_then(|id| id.as_str());
         Some(detail.request_id.as_str()).filter(|id| !id.is_empty()).or(in_metadata)
     });
     match request_id {
@@ -242,11 +247,11 @@ fn with_context(mut error: Error, http_status: u16, reason: Option<&str>, status
     }
 }
 
-fn reject_reason(reason: &str) -> RejectReason {
-    if reason.is_empty() {
-        return RejectReason::from_static("invalid_member");
-    }
-    RejectReason::from_platform(&printable(reason, 80))
+/// A vendor's reason in our form; `otherwise` when there is none. It becomes a label of metrics, so only what a code
+/// consists of is kept.
+pub(crate) fn reject_reason(reason: &str, otherwise: &'static str) -> RejectReason {
+    let code: String = reason.chars().filter(|c| c.is_ascii_alphanumeric() || *c == '_').take(80).collect();
+    if code.is_empty() { RejectReason::from_static(otherwise) } else { RejectReason::from_platform(&code) }
 }
 
 /// Field paths come in snake or camel case.

@@ -105,8 +105,8 @@ const QUOTA_PROJECT: HeaderName = HeaderName::from_static("x-goog-user-project")
 /// Makes a connector from one `[destination.*]`.
 ///
 /// # Errors
-/// `Config`, naming every fault of the settings and credentials. A missing `customer_match_terms` is not among
-/// them: it stops checking, creating and adding, but people can still be removed.
+/// `Config`, naming every fault of the settings and credentials. Terms that are not accepted are none of them: they
+/// stop checking, creating and adding, but people can still be removed.
 pub fn connect(options: Options) -> Result<Box<dyn Connector>> {
     Ok(Box::new(Google { settings: Settings::read(&options)? }))
 }

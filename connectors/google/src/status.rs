@@ -13,7 +13,7 @@ use reveil_sdk::{
 };
 
 use crate::audience::set_query;
-use crate::error::Replies;
+use crate::error::{self, Replies};
 use crate::wire::{DestinationStatus, ErrorCount, RequestStatus};
 use crate::{DESCRIPTOR, Google};
 
@@ -144,10 +144,7 @@ fn failure(counts: &[ErrorCount]) -> Verdict {
 
 /// `PROCESSING_ERROR_REASON_NO_CONSENT` is `no_consent` here.
 fn processing_reason(reason: &str) -> RejectReason {
-    match reason.strip_prefix(REASON_PREFIX).unwrap_or(reason) {
-        "" => RejectReason::from_static("unspecified"),
-        reason => RejectReason::from_platform(reason),
-    }
+    error::reject_reason(reason.strip_prefix(REASON_PREFIX).unwrap_or(reason), "unspecified")
 }
 
 fn match_range(status: &DestinationStatus) -> Option<(f64, f64)> {

@@ -210,7 +210,7 @@ pub(crate) struct Detail {
     #[serde(rename = "@type")]
     pub type_url: String,
     pub reason: String,
-    pub metadata: BTreeMap<String, String>,
+    pub metadata: BTreeMap<String, serde_json::Value>,
     pub field_violations: Vec<FieldViolation>,
     pub request_id: String,
 }

@@ -282,6 +282,9 @@ async fn check_warns_of_partner_lists_and_stops_without_terms() {
     let warnings =
         connector(json!({ "account_type": "DISPLAY_VIDEO_PARTNER" })).check(&context(&transport)).await.unwrap();
     assert!(warnings[0].contains("EEA"));
+    let transport = ScriptedTransport::new().reply(200, NONE);
+    let warnings = connector(json!({ "customer_match_terms": "withdrawn" })).check(&context(&transport)).await.unwrap();
+    assert!(warnings[0].contains("withdrawn"));
     let transport = ScriptedTransport::new();
     let error = connector(json!({ "customer_match_terms": null })).check(&context(&transport)).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Config);

@@ -140,6 +140,9 @@ async fn refused_access_is_a_permission_error_with_a_hint() {
     let error = adding(1, 403, HeaderMap::new(), NO_ACCESS).await;
     assert_eq!((error.kind(), error.retry_advice()), (ErrorKind::Permission, Retry::Never));
     assert!(error.hint_text().unwrap().contains("login_account"));
+    // A list that may not be read is not gone: taking it for gone would make another.
+    let hidden = NO_ACCESS.replace("OPERATING_ACCOUNT_LOGIN_ACCOUNT_MISMATCH", "INVALID_USER_LIST_ID");
+    assert_eq!(adding(1, 403, HeaderMap::new(), hidden).await.kind(), ErrorKind::Permission);
     let disabled = json!({ "error": { "code": 403, "status": "PERMISSION_DENIED", "details": [
         { "@type": "type.googleapis.com/google.rpc.ErrorInfo", "reason": "SERVICE_DISABLED" } ] } });
     let error = adding(1, 403, HeaderMap::new(), disabled.to_string()).await;

@@ -157,14 +157,31 @@ async fn members_without_a_usable_identifier_are_named_before_sending() {
     assert!(transport.calls().is_empty());
 }
 
-#[tokio::test]
-async fn free_text_of_an_address_is_escaped() {
-    let odd = Person { postcode: Some("A\"1\\\u{1}é".into()), ..jane() };
+async fn identifiers_of(person: Person) -> Vec<Value> {
     let transport = ScriptedTransport::new().reply(200, ACCEPTED);
-    let batch = support::batch(Operation::Add, Consent::GRANTED, &[odd]);
+    let batch = support::batch(Operation::Add, Consent::GRANTED, &[person]);
     connector(json!({})).add(&context(&transport), &list(), &upload(&batch)).await.unwrap();
     let sent = body(&transport.calls()[0]);
-    let identifiers = &sent["audienceMembers"][0]["compositeData"]["userData"]["userIdentifiers"];
+    sent["audienceMembers"][0]["compositeData"]["userData"]["userIdentifiers"].as_array().unwrap().clone()
+}
+
+#[tokio::test]
+async fn an_address_counts_as_one_of_ten_and_gives_way_to_emails_and_phones() {
+    let alone = identifiers_of(Person { emails: vec![], phones: vec![], ..jane() }).await;
+    assert_eq!(alone.len(), 1);
+    assert!(alone[0].get("address").is_some());
+    for (emails, phones, sent, address) in [(7, 2, 10, true), (7, 3, 10, false), (5, 7, 10, false), (7, 7, 10, false)] {
+        let person = Person { emails: (0..emails).collect(), phones: (0..phones).collect(), ..jane() };
+        let identifiers = identifiers_of(person).await;
+        assert_eq!(identifiers.len(), sent, "{emails} + {phones}");
+        assert_eq!(identifiers.iter().filter(|one| one.get("emailAddress").is_some()).count(), usize::from(emails));
+        assert_eq!(identifiers[sent - 1].get("address").is_some(), address, "{emails} + {phones}");
+    }
+}
+
+#[tokio::test]
+async fn free_text_of_an_address_is_escaped() {
+    let identifiers = identifiers_of(Person { postcode: Some("A\"1\\\u{1}é".into()), ..jane() }).await;
     assert_eq!(identifiers[3]["address"]["postalCode"], "A\"1\\\u{1}é");
 }
 
