@@ -22,12 +22,11 @@ pub(super) fn read(raw: &str, region: Option<&'static RegionFacts>, strict: bool
     let Some(dialled) = scan(raw.as_bytes()) else { return false };
     let digits = &dialled.digits[..dialled.length];
     let Some((facts, plan, national)) = resolve(&dialled, digits, region) else { return false };
-    if !accepts(facts, plan, national, strict) {
-        return false;
-    }
+    let Some(plan) = accepting(facts, plan, national, strict) else { return false };
+    let Ok(national) = std::str::from_utf8(national) else { return false };
     out.push('+');
     out.push_str(&plan.code);
-    out.extend(national.iter().map(|byte| char::from(*byte)));
+    out.push_str(national);
     true
 }
 
@@ -133,16 +132,19 @@ fn after_own_code<'a>(plan: &Plan, trunk: &[u8], digits: &'a [u8], rest: &'a [u8
     (digits.len() > longest_mobile && has_length(plan.mobile_lengths, rest)).then_some(rest)
 }
 
-/// Whether the rules accept the number without a doubt.
-fn accepts(facts: &RegionFacts, plan: &Plan, national: &[u8], strict: bool) -> bool {
+/// The plan in which the rules accept the number without a doubt.
+fn accepting(facts: &RegionFacts, plan: &'static Plan, national: &[u8], strict: bool) -> Option<&'static Plan> {
     let hazard = plan.hazards.iter().any(|prefix| national.starts_with(prefix.as_bytes()));
     let repeated = national.iter().all(|byte| *byte == national[0]);
-    // Réunion and its like write numbers that France's plan has, but does not use.
+    let fits = plan.code.len() + national.len() <= 15 && has_length(plan.person_lengths, national);
+    if hazard || repeated || !fits {
+        return None;
+    }
+    // Réunion and its like write numbers of the French plan that France does not use.
     let overseas = facts.country_code == 33 && (national.starts_with(b"69") || national.starts_with(b"639"));
-    !hazard
-        && !repeated
-        && !overseas
-        && plan.code.len() + national.len() <= 15
-        && has_length(plan.person_lengths, national)
-        && (!strict || plan.is_valid(national))
+    if overseas && !plan.is_valid(national) {
+        let reunion = plan::region("RE")?.plan.as_ref()?;
+        return reunion.is_valid(national).then_some(reunion);
+    }
+    (!strict || plan.is_valid(national)).then_some(plan)
 }
