@@ -19,7 +19,7 @@ struct Dialled {
 
 /// Appends the number as `+` and digits; false, with nothing appended, when not sure.
 pub(super) fn read(raw: &str, region: Option<&'static RegionFacts>, strict: bool, out: &mut String) -> bool {
-    let Some(dialled) = scan(raw.as_bytes()) else { return false };
+    let Some(dialled) = plain(raw.as_bytes()).or_else(|| scan(raw.as_bytes())) else { return false };
     let digits = &dialled.digits[..dialled.length];
     let Some((facts, plan, national)) = resolve(&dialled, digits, region) else { return false };
     let Some(plan) = accepting(facts, plan, national, strict) else { return false };
@@ -28,6 +28,49 @@ pub(super) fn read(raw: &str, region: Option<&'static RegionFacts>, strict: bool
     out.push_str(&plan.code);
     out.push_str(national);
     true
+}
+
+// What a byte is to `plain`. A digit adds one to the count of digits, a dot to the count of dots.
+const DIGIT: u16 = 1;
+const DOTS: u16 = 1 << 6;
+const OTHER: u16 = 1 << 12;
+
+const CLASS: [u16; 256] = {
+    let mut class = [OTHER; 256];
+    let mut digit = b'0';
+    while digit <= b'9' {
+        class[digit as usize] = DIGIT;
+        digit += 1;
+    }
+    class[b'.' as usize] = DOTS;
+    class[b' ' as usize] = 0;
+    class[b'-' as usize] = 0;
+    class
+};
+
+/// The layouts nearly all cells have: a `+` perhaps, then digits with spaces, hyphens or several dots. Without
+/// branches by what the bytes are.
+fn plain(raw: &[u8]) -> Option<Dialled> {
+    let raw = raw.trim_ascii();
+    let plus = raw.first() == Some(&b'+');
+    let raw = if plus { &raw[1..] } else { raw };
+    if raw.len() > 31 || !raw.first()?.is_ascii_digit() {
+        return None;
+    }
+    let mut digits = [0; 32];
+    let mut seen = 0u16;
+    for byte in raw {
+        digits[(seen & 31) as usize] = *byte;
+        seen += CLASS[*byte as usize] & (DIGIT | DOTS);
+        seen |= CLASS[*byte as usize] & OTHER;
+    }
+    let length = usize::from(seen & 63);
+    let one_dot = (seen >> 6) & 63 == 1;
+    if seen & OTHER != 0 || one_dot || !(6..=MAX_DIGITS).contains(&length) {
+        return None;
+    }
+    let digits = *digits.first_chunk()?;
+    Some(Dialled { digits, length, plus, bracketed_zero: None })
 }
 
 /// The digits of a cell that holds nothing but digits, a leading `+` and separators the library knows.
