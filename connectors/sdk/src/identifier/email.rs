@@ -3,6 +3,8 @@
 //! Most cells are clean ASCII: one pass lowers and checks them. That pass only ever accepts; whatever it does not
 //! like goes the long way, which alone refuses.
 
+use std::borrow::Cow;
+
 use unicode_normalization::UnicodeNormalization;
 
 use super::Rule;
@@ -160,7 +162,11 @@ fn planes<const N: usize>(address: &[u8]) -> [u64; BITS] {
 
 /// The long way: every rule, in order.
 fn general(raw: &str, remove_white_space: bool, out: &mut String) -> Result<usize, RejectReason> {
-    let visible: String = raw.chars().filter(|c| !is_invisible(*c)).collect();
+    let visible = if raw.contains(is_invisible) {
+        Cow::Owned(raw.chars().filter(|c| !is_invisible(*c)).collect())
+    } else {
+        Cow::Borrowed(raw)
+    };
     let bare = unwrap(visible.trim());
     if bare.is_empty() {
         return Err(reason::EMPTY);
@@ -169,15 +175,17 @@ fn general(raw: &str, remove_white_space: bool, out: &mut String) -> Result<usiz
         return Err(reason::LOOKS_HASHED);
     }
     // Full-width forms are typed on East Asian keyboards; NFC alone keeps them.
-    let narrow: String = bare
-        .chars()
-        .map(|c| match c {
-            '\u{ff01}'..='\u{ff5e}' => char::from_u32(c as u32 - 0xfee0).unwrap_or(c),
+    let is_wide = |c: char| matches!(c, '\u{ff01}'..='\u{ff5e}' | '\u{3002}' | '\u{ff61}');
+    let narrow = if bare.contains(is_wide) || remove_white_space {
+        let narrow = bare.chars().map(|c| match c {
             '\u{3002}' | '\u{ff61}' => '.',
+            c if is_wide(c) => char::from_u32(c as u32 - 0xfee0).unwrap_or(c),
             c => c,
-        })
-        .filter(|c| !remove_white_space || !c.is_whitespace())
-        .collect();
+        });
+        Cow::Owned(narrow.filter(|c| !remove_white_space || !c.is_whitespace()).collect())
+    } else {
+        Cow::Borrowed(bare)
+    };
     // Narrowing can lay bare what unwrapping looks for (full-width quotes, an ideographic full stop at the end).
     let narrow = unwrap(&narrow);
     let start = out.len();
