@@ -32,12 +32,14 @@ pub(super) fn push_country(raw: &str, out: &mut String) -> Result<(), RejectReas
     if code.is_empty() {
         return Err(reason::EMPTY);
     }
+    let start = out.len();
     // XX and ZZ are what ISO 3166 leaves to users, and what systems write for "unknown".
     let unknown = code.eq_ignore_ascii_case("XX") || code.eq_ignore_ascii_case("ZZ");
     if code.len() != 2 || !code.bytes().all(|b| b.is_ascii_alphabetic()) || unknown {
         return Err(reason::BAD_COUNTRY);
     }
-    out.extend(code.chars().map(|c| c.to_ascii_uppercase()));
+    out.push_str(code);
+    out[start..].make_ascii_uppercase();
     Ok(())
 }
 

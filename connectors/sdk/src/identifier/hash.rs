@@ -10,16 +10,22 @@ const INITIAL: [u32; 8] =
 /// tenth of the time.
 pub(super) fn sha256(message: &[u8]) -> [u8; 32] {
     let mut state = INITIAL;
-    let (whole, rest) = message.as_chunks::<64>();
-    compress256(&mut state, whole);
     let mut last = [0u8; 64];
-    last[..rest.len()].copy_from_slice(rest);
-    last[rest.len()] = 0x80;
-    if rest.len() >= 56 {
-        compress256(&mut state, &[last]);
-        last = [0; 64];
+    let length = message.len() as u64 * 8;
+    if message.len() < 56 {
+        last[..message.len()].copy_from_slice(message);
+        last[message.len()] = 0x80;
+    } else {
+        let (whole, rest) = message.as_chunks::<64>();
+        compress256(&mut state, whole);
+        last[..rest.len()].copy_from_slice(rest);
+        last[rest.len()] = 0x80;
+        if rest.len() >= 56 {
+            compress256(&mut state, &[last]);
+            last = [0; 64];
+        }
     }
-    last[56..].copy_from_slice(&(message.len() as u64 * 8).to_be_bytes());
+    last[56..].copy_from_slice(&length.to_be_bytes());
     compress256(&mut state, &[last]);
     let mut digest = [0; 32];
     for (bytes, word) in digest.as_chunks_mut::<4>().0.iter_mut().zip(state) {

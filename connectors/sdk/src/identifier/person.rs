@@ -292,7 +292,9 @@ impl Canonicaliser {
                 }
             }
         }
-        Self::digests(IdentifierKind::Email, raw.email_digests, out);
+        if !raw.email_digests.is_empty() {
+            Self::digests(IdentifierKind::Email, raw.email_digests, out);
+        }
         if spaced {
             // Rare, so the cells are read again instead of being remembered; refusals are already listed.
             for cell in raw.emails {
@@ -329,7 +331,9 @@ impl Canonicaliser {
                 Err(reason) => out.reject(IdentifierKind::Phone, reason),
             }
         }
-        Self::digests(IdentifierKind::Phone, raw.phone_digests, out);
+        if !raw.phone_digests.is_empty() {
+            Self::digests(IdentifierKind::Phone, raw.phone_digests, out);
+        }
     }
 
     fn digests(kind: IdentifierKind, cells: &[&str], out: &mut CanonicalPerson) {
@@ -371,6 +375,9 @@ impl Canonicaliser {
         let postcode = tidied(raw.postcode, push_tidy);
         let city = tidied(raw.city, push_name);
         (out.given_name, out.family_name, out.postcode, out.city) = (given_name, family_name, postcode, city);
+        if raw.country.is_empty() {
+            return;
+        }
         let start = out.text.len();
         match push_country(raw.country, &mut out.text) {
             Ok(()) => out.country = out.span_from(start),

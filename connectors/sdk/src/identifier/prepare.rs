@@ -89,7 +89,7 @@ impl Preparer {
                 continue;
             }
             let Some(digest) = self.email_digest(spec, value, person) else { continue };
-            if push_digest(IdentifierKind::Email, &digest, out, count) {
+            if push_digest(IdentifierKind::Email, &digest, slots == 0, out, count) {
                 slots |= 1 << index;
             }
         }
@@ -115,6 +115,9 @@ impl Preparer {
 
     /// Names and places. False when the member, with them, identifies nobody.
     fn attributes(&mut self, person: &CanonicalPerson, direct: bool, out: &mut MemberBuf, count: &mut u8) -> bool {
+        if self.attributes.iter().all(Option::is_none) {
+            return direct;
+        }
         let mut values = [(0, 0); ATTRIBUTES.len()];
         self.value.clear();
         let country = person.attribute(IdentifierKind::Country);
@@ -159,16 +162,16 @@ fn phones(spec: &IdentifierSpec, person: &CanonicalPerson, out: &mut MemberBuf, 
         } else {
             *value.canonical(person)
         };
-        if push_digest(IdentifierKind::Phone, &digest, out, count) {
+        if push_digest(IdentifierKind::Phone, &digest, slots == 0, out, count) {
             slots |= 1 << index;
         }
     }
     slots
 }
 
-/// Writes a digest unless the member has it; true when the member has it now.
-fn push_digest(kind: IdentifierKind, digest: &[u8; 32], out: &mut MemberBuf, count: &mut u8) -> bool {
-    if *count > 0 {
+/// Writes a digest unless the member has it; true when the member has it now. The first of a kind needs no search.
+fn push_digest(kind: IdentifierKind, digest: &[u8; 32], first: bool, out: &mut MemberBuf, count: &mut u8) -> bool {
+    if !first {
         let last = out.last();
         let known = last.map_or(&[][..], |member| match kind {
             IdentifierKind::Email => member.emails(),

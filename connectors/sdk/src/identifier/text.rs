@@ -1,6 +1,6 @@
 //! What e-mails, phones and names share: invisible characters, white space, quotes, digests.
 
-use unicode_normalization::UnicodeNormalization;
+use unicode_normalization::{IsNormalized, UnicodeNormalization, is_nfc_quick};
 
 /// Characters that show nothing and get into cells by copying: soft hyphen, zero-width and bidi marks, BOM.
 pub(super) fn is_invisible(c: char) -> bool {
@@ -39,8 +39,17 @@ pub(super) fn push_lower(text: &str, out: &mut String) {
         out[start..].make_ascii_lowercase();
         return;
     }
-    let composed: String = text.nfc().map(|c| if c == '\u{130}' { 'i' } else { c }).collect();
-    out.extend(composed.to_lowercase().nfc());
+    let plain = is_nfc_quick(text.chars()) == IsNormalized::Yes && !text.contains('\u{130}');
+    let lowered = if plain {
+        text.to_lowercase()
+    } else {
+        text.nfc().map(|c| if c == '\u{130}' { 'i' } else { c }).collect::<String>().to_lowercase()
+    };
+    if is_nfc_quick(lowered.chars()) == IsNormalized::Yes {
+        out.push_str(&lowered);
+    } else {
+        out.extend(lowered.nfc());
+    }
 }
 
 /// Invisible characters gone, white space at the ends gone and inside made one space, NFC. Case is kept.

@@ -41,6 +41,9 @@ impl Automaton {
         let mut state = 1u16;
         for byte in digits {
             state = self.next[state as usize][(byte & 15).min(9) as usize];
+            if state == 0 {
+                return 0;
+            }
         }
         self.accept[state as usize]
     }
