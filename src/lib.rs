@@ -1,3 +1,4 @@
 //! The Réveil daemon as a library.
 
+pub mod identity;
 pub mod ledger;
