@@ -4,6 +4,7 @@ pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod connectors;
+pub mod demo;
 pub mod identity;
 pub mod ledger;
 pub mod report;

@@ -5,7 +5,7 @@
 
 mod measure;
 mod plan;
-mod project;
+pub mod project;
 mod text;
 
 use std::io::Write;

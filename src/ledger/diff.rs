@@ -21,7 +21,7 @@ use super::target::{Target, TargetRow};
 use super::wanted::Bitmap;
 
 /// A target bucket this large is cut finer first.
-const MAX_BUCKET_BYTES: u64 = 48 << 20;
+const MAX_BUCKET_BYTES: u64 = if cfg!(test) { 1024 } else { 48 << 20 };
 
 /// How to compare.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -92,13 +92,26 @@ struct Loaded {
     ledger: Bucket,
 }
 
-/// Where a row lies: sorts by key, then by order of arrival.
+/// Where a row lies, as one number that sorts by key, then by order of arrival: the key's first 8 bytes, the row's
+/// position in the bucket's bytes, its number in the bucket.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-struct Row {
-    /// Bytes of the key that differ within a bucket, most significant first.
-    prefix: u64,
-    at: u32,
-    number: u32,
+struct Row(u128);
+
+impl Row {
+    fn new(key: MemberKey, at: usize, number: usize) -> Self {
+        let prefix = u64::from_be_bytes(*key.0.first_chunk().expect("12 bytes"));
+        Self(u128::from(prefix) << 64 | (at as u128) << 32 | number as u128)
+    }
+    fn prefix(self) -> u64 {
+        (self.0 >> 64) as u64
+    }
+    fn number(self) -> u64 {
+        u64::from(self.0 as u32)
+    }
+    fn read(self, bucket: &[u8]) -> TargetRow<'_> {
+        let at = (self.0 >> 32) as u32;
+        TargetRow::read(&bucket[at as usize..]).expect("read before").0
+    }
 }
 
 fn load_all(
@@ -126,17 +139,15 @@ impl Loaded {
         let mut at = 0;
         while at < self.target.len() {
             let (row, length) = TargetRow::read(&self.target[at..]).expect("buckets hold whole rows");
-            let prefix = u64::from_be_bytes(*row.member.key().0.first_chunk().expect("12 bytes"));
-            self.rows.push(Row { prefix, at: at as u32, number: self.rows.len() as u32 });
+            self.rows.push(Row::new(row.member.key(), at, self.rows.len()));
             at += length;
         }
         self.rows.sort_unstable();
         // Keys that share their first 8 bytes are rare: put those few in order of the whole key.
         let bytes = &self.target;
-        let key = |row: &Row| TargetRow::read(&bytes[row.at as usize..]).expect("read before").0.member.key();
-        for same in self.rows.chunk_by_mut(|a, b| a.prefix == b.prefix) {
+        for same in self.rows.chunk_by_mut(|a, b| a.prefix() == b.prefix()) {
             if same.len() > 1 {
-                same.sort_by_key(key);
+                same.sort_by_key(|row| row.read(bytes).member.key());
             }
         }
         effective.read(bucket, temp, &mut self.ledger)
@@ -157,6 +168,24 @@ where
     Ok(())
 }
 
+/// The records of a bucket, one after another.
+struct Records<'a> {
+    next: Option<MemberRef<'a>>,
+    rest: &'a [u8],
+}
+
+impl<'a> Records<'a> {
+    fn new(rest: &'a [u8]) -> Self {
+        Self { next: MemberRef::read(rest), rest }
+    }
+    fn next_if(&mut self, fits: impl FnOnce(MemberRef<'a>) -> bool) -> Option<MemberRef<'a>> {
+        let next = self.next.filter(|next| fits(*next))?;
+        self.rest = &self.rest[next.bytes().len()..];
+        self.next = MemberRef::read(self.rest);
+        Some(next)
+    }
+}
+
 struct Merge<R> {
     options: DiffOptions,
     refine: R,
@@ -175,19 +204,17 @@ where
     R: FnMut(TargetRow<'_>, &mut MemberBuf) -> bool,
 {
     fn bucket(&mut self, bucket: &Loaded) -> Result<()> {
-        let mut records = bucket.ledger.records.as_slice();
+        let mut records = Records::new(&bucket.ledger.records);
         let mut rest = bucket.rows.as_slice();
-        let read = |row: &Row| TargetRow::read(&bucket.target[row.at as usize..]).expect("read before").0;
-        while let Some(row) = rest.first() {
-            let first = read(row);
+        while let Some(&row) = rest.first() {
+            let first = row.read(&bucket.target);
             let key = first.member.key();
-            while let Some(record) = MemberRef::read(records).filter(|record| record.key() < key) {
-                records = &records[record.bytes().len()..];
+            while let Some(record) = records.next_if(|record| record.key() < key) {
                 self.gone(record)?;
             }
-            let record = MemberRef::read(records).filter(|record| record.key() == key);
-            records = &records[record.map_or(0, |record| record.bytes().len())..];
-            let repeats = rest[1..].iter().take_while(|row| read(row).member.key() == key).count();
+            let record = records.next_if(|record| record.key() == key);
+            let repeats = |next: &&Row| next.prefix() == row.prefix() && next.read(&bucket.target).member.key() == key;
+            let repeats = rest[1..].iter().take_while(repeats).count();
             let (same, after) = rest.split_at(1 + repeats);
             rest = after;
             let pending = || bucket.ledger.pending.binary_search(&key).is_ok();
@@ -202,19 +229,19 @@ where
                 let member = refined.last().unwrap_or(first.member);
                 debug_assert!(member.key() == key, "refining keeps the key");
                 if self.wanted(first.group, member, record)? && !pending() {
-                    self.covered.set(self.first_row + u64::from(row.number));
+                    self.covered.set(self.first_row + row.number());
                 }
                 self.refined = refined;
             } else {
-                self.several(key, same.iter().map(read), record, |merge| {
+                let rows = same.iter().map(|row| row.read(&bucket.target));
+                self.several(key, rows, record, |merge| {
                     if !pending() {
-                        same.iter().for_each(|row| merge.covered.set(merge.first_row + u64::from(row.number)));
+                        same.iter().for_each(|row| merge.covered.set(merge.first_row + row.number()));
                     }
                 })?;
             }
         }
-        while let Some(record) = MemberRef::read(records) {
-            records = &records[record.bytes().len()..];
+        while let Some(record) = records.next_if(|_| true) {
             self.gone(record)?;
         }
         Ok(())

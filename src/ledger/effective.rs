@@ -10,7 +10,7 @@ use super::record::{Effect, RecordState};
 use super::spill::{Spill, SpillWriter};
 
 /// Most bytes one bucket should have. Some eight of them are in memory at a time.
-pub(crate) const BUCKET_BYTES: u64 = 8 << 20;
+pub(crate) const BUCKET_BYTES: u64 = if cfg!(test) { 256 } else { 8 << 20 };
 const PENDING: u8 = 0x80;
 const OP_HEAD: usize = 3;
 

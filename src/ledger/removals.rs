@@ -88,9 +88,15 @@ impl Candidates {
         let spill = self.spill.finish().map_err(LedgerError::spill(&self.dir))?;
         let tables = self.anchors.div_ceil(TABLE_ANCHORS);
         let mut wants = Wants::new(self.anchors);
-        for part in 0..tables {
-            let mut table = WantTable::new(self.anchors / tables * if tables > 1 { 11 } else { 10 } / 10 + 1);
-            let ours = |mark| tables == 1 || part_of(mark, tables) == part;
+        // One table does for a usual refresh; when an audience is exchanged at once, the target is read once a table.
+        let mut sizes = vec![0; tables as usize];
+        each(&spill, &self.dir, |candidate| {
+            marks(candidate.lost, |mark| sizes[part_of(mark, tables) as usize] += 1);
+            Ok(())
+        })?;
+        for (part, size) in (0..tables).zip(sizes) {
+            let mut table = WantTable::new(size);
+            let ours = |mark| part_of(mark, tables) == part;
             each(&spill, &self.dir, |candidate| {
                 marks(candidate.lost, |mark| {
                     if ours(mark) {

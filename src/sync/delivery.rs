@@ -369,12 +369,6 @@ impl Delivery<'_> {
     async fn observe(&self, audience: &AudienceRef, report: &mut DestinationReport) -> Result<(), SyncError> {
         let stats = self.with_ledger(|ledger| ledger.stats())?;
         report.upload.audience_persons = stats.held;
-        let descriptor = self.destination.connector.descriptor();
-        if self.options.wait && !descriptor.capabilities.asynchronous {
-            let settle = descriptor.match_information.settle_hours;
-            self.progress.stage(&format!("{}: waiting {settle} h for the platform to match", self.destination.name));
-            self.clock.sleep(std::time::Duration::from_secs(3600 * u64::from(settle))).await;
-        }
         match observe(self.store, self.destination, self.audience_key, audience, self.run_id, &report.upload).await? {
             Ok(observations) => report.observations = observations,
             // The members are delivered; a reading can be taken later.

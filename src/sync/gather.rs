@@ -395,17 +395,22 @@ fn keep_rest(row: TargetRow<'_>, lost_emails: u8, lost_phones: u8, out: &mut Mem
     out.clear();
     out.begin(row.member.key(), row.member.day());
     let mut anchors = 0;
-    let slots = |mask: u8| (0..7).filter(move |bit| mask & (1 << bit) != 0);
-    for (slot, digest) in slots(row.email_slots).zip(row.member.emails()) {
-        if lost_emails & (1 << slot) == 0 {
-            out.push(IdentifierKind::Email, reveil_sdk::ValueRef::Digest(digest));
-            anchors += 1;
+    for (kind, mask, lost, digests) in [
+        (IdentifierKind::Email, row.email_slots, lost_emails, row.member.emails()),
+        (IdentifierKind::Phone, row.phone_slots, lost_phones, row.member.phones()),
+    ] {
+        let slots = (0..7).filter(|bit| mask & (1 << bit) != 0);
+        // Two slots may have been folded into one value; which one is not known here, so all of the kind go.
+        let folded = mask.count_ones() as usize != digests.len();
+        if folded && lost != 0 {
+            continue;
         }
-    }
-    for (slot, digest) in slots(row.phone_slots).zip(row.member.phones()) {
-        if lost_phones & (1 << slot) == 0 {
-            out.push(IdentifierKind::Phone, reveil_sdk::ValueRef::Digest(digest));
-            anchors += 1;
+        for (index, digest) in digests.iter().enumerate() {
+            let is_lost = slots.clone().nth(index).is_some_and(|slot| lost & (1 << slot) != 0);
+            if folded || !is_lost {
+                out.push(kind, reveil_sdk::ValueRef::Digest(digest));
+                anchors += 1;
+            }
         }
     }
     for (kind, value) in row.member.others() {

@@ -54,6 +54,12 @@ pub struct RowReader<'a> {
 const FLAGS: [&str; 8] =
     ["test", "erasure", "objection", "complaint", "us_opt_out", "unsubscribed", "hard_bounce", "minor"];
 
+impl std::fmt::Debug for RowReader<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("RowReader").field("rows", &self.rows).finish_non_exhaustive()
+    }
+}
+
 impl<'a> RowReader<'a> {
     /// `None` when the batch has no `customer_id`.
     pub fn new(batch: &'a RecordBatch) -> Option<Self> {
@@ -208,13 +214,13 @@ fn copy(values: &Values<'_>, row: usize, cell: &mut String) {
 }
 
 /// Reused buffers for the texts of [`Facts`].
-#[derive(Default)]
+#[derive(Debug, Default)]
 pub struct FactTexts {
     consent: String,
     country: String,
 }
 
-/// Reused buffers for raw identifiers. No `Debug`: they are what must never be shown.
+/// Reused buffers for raw identifiers. Its `Debug` shows none of them.
 #[derive(Default)]
 pub struct Cells {
     emails: Vec<String>,
@@ -223,4 +229,10 @@ pub struct Cells {
     phone_digests: Vec<String>,
     mobile_ids: Vec<String>,
     single: [String; 5],
+}
+
+impl std::fmt::Debug for Cells {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Cells").finish_non_exhaustive()
+    }
 }

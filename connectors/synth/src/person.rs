@@ -169,7 +169,7 @@ impl Person {
 }
 
 /// The identifier of a person's first row in the warehouse.
-pub(crate) fn customer_id(index: u64) -> String {
+pub fn customer_id(index: u64) -> String {
     format!("C{index:08}")
 }
 

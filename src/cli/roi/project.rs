@@ -205,7 +205,7 @@ fn divided(amount: Distribution, parts: f64) -> Distribution {
     }
 }
 
-fn page(out: &mut dyn Write, p: &Projection) -> anyhow::Result<()> {
+pub fn page(out: &mut dyn Write, p: &Projection) -> anyhow::Result<()> {
     let code = p.currency.as_str();
     let sim = &p.simulation;
     writeln!(
