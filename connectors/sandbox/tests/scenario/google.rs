@@ -54,7 +54,7 @@ async fn requests_apply_when_their_time_has_come() {
     assert_eq!(read()["sizeInfo"], json!({}), "sizes lag");
     bench.advance_mins(48 * 60);
     let shown: usize = read()["sizeInfo"]["displayNetworkMembersCount"].as_str().unwrap().parse().unwrap();
-    assert!(shown > 0 && shown <= matched && shown % 10 == 0, "{shown} of {matched}");
+    assert!(shown > 0 && shown <= matched && shown.is_multiple_of(10), "{shown} of {matched}");
     assert_eq!(read()["ingestedUserListInfo"]["contactIdInfo"]["matchRatePercentage"], matched / 10);
     bench.advance_mins(51 * 24 * 60);
     let old = bench.google("GET", &format!("requestStatus:retrieve?requestId={id}"), Value::Null);
