@@ -43,11 +43,18 @@ impl PostgresSource {
 
     async fn connect(&self) -> Result<PgConnection> {
         let mut connection = PgConnection::connect_with(&self.options).await.map_err(|error| from_sqlx(&error))?;
-        // Makes the server look for a closed connection during a long sort; unknown before version 14.
-        let watch = "SELECT set_config('client_connection_check_interval', '2s', false) \
-                     WHERE current_setting('server_version_num')::int >= 140000";
-        let _ = sqlx::raw_sql(watch).execute(&mut connection).await;
-        let session = "SET TIME ZONE 'UTC'; SET standard_conforming_strings = on; \
+        // Makes the server look for a closed connection during a long sort; and compiling a query at run time, which the
+        // costs below would always ask for, takes longer than most segments. Older versions know neither setting.
+        for (setting, value, since) in [("client_connection_check_interval", "2s", 140_000), ("jit", "off", 110_000)] {
+            let set = format!(
+                "SELECT set_config('{setting}', '{value}', false) \
+                 WHERE current_setting('server_version_num')::int >= {since}"
+            );
+            let _ = sqlx::raw_sql(AssertSqlSafe(set)).execute(&mut connection).await;
+        }
+        // A segment reads whole tables. Nested loops only ever win there by a wrong estimate of a subquery's rows, and
+        // then run it once per customer.
+        let session = "SET TIME ZONE 'UTC'; SET standard_conforming_strings = on; SET enable_nestloop = off; \
                        BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
         sqlx::raw_sql(session).execute(&mut connection).await.map_err(|error| from_sqlx(&error))?;
         Ok(connection)

@@ -199,22 +199,26 @@ impl Shared {
         Handled { reply: answer.reply, ending }
     }
 
-    /// The answer of the first fault that keeps the request from happening.
+    /// The answer of a fault that keeps the request from happening, unless one that lets it happen comes before.
     fn prevented(&self, platform: Platform, struck: &Struck) -> Option<(Answer, Ending)> {
-        struck.0.iter().find_map(|kind| {
+        for kind in &struck.0 {
             let (reply, ending) = match kind {
-                FaultKind::Timeout => (Reply::html(504), Ending::Hang),
-                FaultKind::Reset => (Reply::html(502), Ending::Reset),
-                FaultKind::Html => (Reply::html(502), Ending::Normal),
-                FaultKind::Empty => (Reply::ok(&serde_json::json!({})), Ending::Normal),
-                FaultKind::SuccessFalse => (Reply::ok(&serde_json::json!({"success": false})), Ending::Normal),
+                FaultKind::TimeoutApplied | FaultKind::ResetApplied | FaultKind::Truncate => return None,
+                FaultKind::Timeout => (Some(Reply::html(504)), Ending::Hang),
+                FaultKind::Reset => (Some(Reply::html(502)), Ending::Reset),
+                FaultKind::Html => (Some(Reply::html(502)), Ending::Normal),
+                FaultKind::Empty => (Some(Reply::ok(&serde_json::json!({}))), Ending::Normal),
+                FaultKind::SuccessFalse => (Some(Reply::ok(&serde_json::json!({"success": false}))), Ending::Normal),
                 other => match platform {
-                    Platform::Meta => (meta::fault_reply(self, other)?, Ending::Normal),
-                    Platform::Google => (google::fault_reply(self, other)?, Ending::Normal),
+                    Platform::Meta => (meta::fault_reply(self, other), Ending::Normal),
+                    Platform::Google => (google::fault_reply(self, other), Ending::Normal),
                 },
             };
-            Some((Answer::from(reply), ending))
-        })
+            if let Some(reply) = reply {
+                return Some((Answer::from(reply), ending));
+            }
+        }
+        None
     }
 
     fn record(&self, entry: LogEntry) {

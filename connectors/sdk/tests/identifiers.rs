@@ -200,6 +200,16 @@ fn identity_folds_gmail_whatever_the_platform_does() {
 }
 
 #[test]
+fn gmail_like_domains_are_the_users_choice() {
+    let options = NormalizationOptions { gmail_domains: vec!["Gmail.Example".into()], ..Default::default() };
+    let value = |table, raw| identify(table, &options, IdentifierKind::Email, raw, "").value;
+    for table in [&table::GOOGLE, &table::TRADEDESK] {
+        assert_eq!(value(table, "a.b+c@gmail.example"), value(table, "ab@gmail.example"));
+        assert_ne!(value(table, "a.b@gmail.com"), value(table, "ab@gmail.com"));
+    }
+}
+
+#[test]
 fn inner_white_space_is_for_platforms_that_remove_it() {
     let person = canonical(&RawPerson { emails: &["ma ry@example.com"], ..RawPerson::default() });
     assert_eq!(rejections(&person), [(IdentifierKind::Email, "inner_whitespace")]);

@@ -124,8 +124,12 @@ pub fn return_query(
         )
         .with(
             "back",
-            "SELECT count(*) AS people, COALESCE(sum(a.orders_count), 0) AS orders, \
-             COALESCE(sum(a.orders_value), 0) AS revenue FROM segment AS s JOIN after AS a ON a.customer_id = s.customer_id"
+            // Not a join: planners without statistics on a subquery may run it once per customer.
+            "SELECT count(*) AS people, COALESCE(sum(g.orders), 0) AS orders, COALESCE(sum(g.revenue), 0) AS revenue \
+             FROM (SELECT m.customer_id, max(m.member) AS member, sum(m.orders) AS orders, sum(m.revenue) AS revenue FROM \
+             (SELECT s.customer_id, 1 AS member, 0 AS orders, 0 AS revenue FROM segment AS s UNION ALL \
+             SELECT a.customer_id, 0, a.orders_count, a.orders_value FROM after AS a) AS m GROUP BY m.customer_id) AS g \
+             WHERE g.member = 1 AND g.orders > 0"
                 .into(),
         )
         .select(&format!(

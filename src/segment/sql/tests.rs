@@ -381,3 +381,17 @@ fn says_what_is_not_mapped() {
         base_query(&bare, &definition, day("2026-06-01"), dialect, BaseOptions::SYNC).unwrap_err().to_string();
     assert!(message.contains("[warehouse.events]"), "{message}");
 }
+
+#[tokio::test]
+async fn counts_over_a_plain_csv_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("events.csv");
+    std::fs::write(&path, "customer_id,ts,kind,value\n1,2025-01-01,sale,3\n2,2026-05-31T10:00:00Z,sale,4\n,2025-01-01,sale,5\n3,2025-01-01,cancel,-3\n").unwrap();
+    let definition = parse(r#"{"no_event_days": {"kinds": ["order"], "days": 180}}"#);
+    let count = segment::count_from_events_csv(&path, &definition, day("2026-06-01")).await.unwrap();
+    assert_eq!((count.customers, count.inactive, count.unknown), (2, 1, 1));
+
+    std::fs::write(&path, "customer_id,when\n1,2025-01-01\n").unwrap();
+    let error = segment::count_from_events_csv(&path, &definition, day("2026-06-01")).await.unwrap_err().to_string();
+    assert!(error.contains("no column named ts") && error.contains("customer_id, ts, kind, value"), "{error}");
+}

@@ -41,7 +41,7 @@ pub(crate) struct SessionParam {
     session_id: Whole,
     batch_seq: Whole,
     #[serde(default)]
-    last_batch_flag: Flag,
+    last_batch_flag: Truth,
     #[serde(rename = "estimated_num_total")]
     _estimated: Option<Whole>,
 }
@@ -65,10 +65,10 @@ impl Whole {
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(untagged)]
-enum Flag {
+enum Truth {
     #[default]
     Absent,
-    Flag(bool),
+    Plain(bool),
     Text(String),
 }
 
@@ -90,10 +90,10 @@ impl SessionParam {
                 .ok_or_else(|| bad("session.session_id must be a positive 64-bit integer"))?,
             seq: self.batch_seq.value().ok_or_else(|| bad("session.batch_seq must be a positive integer"))?,
             last: match self.last_batch_flag {
-                Flag::Absent => false,
-                Flag::Flag(last) => last,
-                Flag::Text(text) if text == "true" || text == "false" => text == "true",
-                Flag::Text(_) => return Err(bad("session.last_batch_flag must be a boolean")),
+                Truth::Absent => false,
+                Truth::Plain(last) => last,
+                Truth::Text(text) if text == "true" || text == "false" => text == "true",
+                Truth::Text(_) => return Err(bad("session.last_batch_flag must be a boolean")),
             },
         })
     }

@@ -94,7 +94,7 @@ fn platform_text(
     region: &str,
 ) -> Result<String, RejectReason> {
     match spec.kind {
-        IdentifierKind::Email if email::folds(spec.rule, &text[at + 1..], &options.gmail_domains) => {
+        IdentifierKind::Email if email::folds(spec.rule, &text[at + 1..], &options.lowered_gmail_domains()) => {
             let mut buffer = [0; MAX_ADDRESS];
             match email::fold(text, at, spec.rule == Rule::EmailAlphanumericLocal, &mut buffer) {
                 Folded::Unchanged => Ok(text.to_owned()),

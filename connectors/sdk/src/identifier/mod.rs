@@ -71,7 +71,7 @@ pub enum Rule {
     Canonical,
     /// Gmail-like domains: cut the local part at `+`, delete its dots.
     EmailFoldGmail,
-    /// As above, for `gmail.com` alone.
+    /// As above, but `googlemail.com` stays as it is.
     EmailFoldGmailComOnly,
     /// Every domain: cut the local part at `+`, delete its dots.
     EmailFoldAll,
@@ -133,7 +133,7 @@ impl IdentifierTable {
 /// What the user may choose about normalisation.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NormalizationOptions {
-    /// Domains whose addresses are the same with and without dots and `+tag` before the `@`; lower case.
+    /// Domains whose addresses are the same with and without dots and `+tag` before the `@`.
     pub gmail_domains: Vec<String>,
     /// Accept only phone numbers in ranges their country has given out, not every possible one.
     pub strict_phones: bool,
@@ -142,5 +142,12 @@ pub struct NormalizationOptions {
 impl Default for NormalizationOptions {
     fn default() -> Self {
         Self { gmail_domains: vec!["gmail.com".to_owned(), "googlemail.com".to_owned()], strict_phones: false }
+    }
+}
+
+impl NormalizationOptions {
+    /// The Gmail-like domains as canonical addresses have them.
+    fn lowered_gmail_domains(&self) -> Vec<String> {
+        self.gmail_domains.iter().map(|domain| domain.trim().to_lowercase()).collect()
     }
 }

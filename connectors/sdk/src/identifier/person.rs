@@ -264,7 +264,7 @@ pub struct Canonicaliser {
 
 impl Canonicaliser {
     pub fn new(options: &NormalizationOptions) -> Self {
-        Self { gmail_domains: options.gmail_domains.clone(), phones: PhoneReader::new(options.strict_phones) }
+        Self { gmail_domains: options.lowered_gmail_domains(), phones: PhoneReader::new(options.strict_phones) }
     }
 
     /// Fills `out` with what `raw` is; what it held before is gone.

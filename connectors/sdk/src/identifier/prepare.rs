@@ -47,7 +47,7 @@ impl Preparer {
     pub fn new(table: &'static IdentifierTable, options: &NormalizationOptions, kinds: &[IdentifierKind]) -> Self {
         let wanted = |kind: IdentifierKind| kinds.contains(&kind).then(|| table.spec(kind).copied()).flatten();
         Self {
-            gmail_domains: options.gmail_domains.clone(),
+            gmail_domains: options.lowered_gmail_domains(),
             email: wanted(IdentifierKind::Email),
             phone: wanted(IdentifierKind::Phone),
             mobile_id: wanted(IdentifierKind::MobileAdId),

@@ -43,7 +43,7 @@ impl PhoneReader {
         if fast::read(raw, region, self.strict, out) {
             return Ok(());
         }
-        let (country_code, national) = full(raw, region.and_then(Home::of), self.strict)?;
+        let (country_code, national) = settle(full(raw, region.and_then(Home::of))?, self.strict)?;
         push_e164(country_code, &national, out);
         Ok(())
     }
@@ -77,6 +77,7 @@ enum Rank {
     Valid,
 }
 
+#[derive(Clone)]
 struct Reading {
     number: PhoneNumber,
     rank: Rank,
@@ -98,13 +99,10 @@ impl Reading {
     }
 }
 
-/// The reading of a raw cell by every rule: calling code and national number.
-fn full(raw: &str, home: Option<Home>, strict: bool) -> Result<(i32, String), RejectReason> {
+/// The reading of a raw cell by every rule and the library.
+fn full(raw: &str, home: Option<Home>) -> Result<Reading, RejectReason> {
     let cleaned = clean(raw);
-    let cleaned = cleaned.trim();
-    let text = prepare(cleaned)?;
-    let reading = best(text, home)?;
-    settle(reading, strict)
+    best(prepare(cleaned.trim())?, home)
 }
 
 /// Invisible characters gone, white space as spaces, full-width forms as ASCII.
@@ -243,7 +241,7 @@ fn after_own_country_code(text: &str, Home { trunk, country_code, .. }: Home) ->
     fits.then_some(rest)
 }
 
-/// Accepts or refuses the chosen reading.
+/// Accepts the chosen reading, as calling code and national number, or refuses it.
 fn settle(reading: Reading, strict: bool) -> Result<(i32, String), RejectReason> {
     let Reading { number, rank } = reading;
     let national = get_national_significant_number_owned(&number);

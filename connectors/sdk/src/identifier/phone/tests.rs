@@ -3,7 +3,7 @@
 use rlibphonenumber::{PHONE_NUMBER_UTIL, PhoneNumber, PhoneNumberType, Region, get_national_significant_number_owned};
 
 use super::plan::{self, RegionFacts};
-use super::{Home, fast, full};
+use super::{Home, fast, full, settle};
 
 /// SplitMix64: the same numbers in every run.
 struct Draws(u64);
@@ -97,7 +97,7 @@ fn the_fast_path_says_what_the_rules_and_the_library_say() {
     // Where most customers are, and plans with peculiar prefixes.
     let frequent = ["FR", "BE", "CH", "DE", "ES", "IT", "GB", "US", "RU", "HU", "BR", "AU", "JP", "CI", "KR", "AR"];
     let (mut compared, mut taken, mut accepted) = (0u32, 0u32, 0u32);
-    while compared < 240_000 {
+    while compared < 200_000 {
         let (facts, examples) = if draws.below(2) == 0 {
             let name = frequent[draws.below(frequent.len())].as_bytes();
             known.iter().find(|(facts, _)| facts.name == name).unwrap()
@@ -112,10 +112,11 @@ fn the_fast_path_says_what_the_rules_and_the_library_say() {
             1 => Some(known[draws.below(known.len())].0),
             _ => Some(*facts),
         };
+        compared += 1;
+        let reading = full(&cell, region.and_then(Home::of));
         for strict in [false, true] {
-            compared += 1;
             let mut text = String::new();
-            let expected = full(&cell, region.and_then(Home::of), strict);
+            let expected = reading.clone().and_then(|reading| settle(reading, strict));
             accepted += u32::from(expected.is_ok());
             if fast::read(&cell, region, strict, &mut text) {
                 taken += 1;
@@ -127,8 +128,8 @@ fn the_fast_path_says_what_the_rules_and_the_library_say() {
             }
         }
     }
-    println!("{compared} compared, {accepted} accepted, {taken} of them by the fast path");
-    assert!(taken * 10 > accepted * 6, "the fast path took {taken} of {accepted}");
+    println!("{compared} numbers in both modes: {accepted} accepted, {taken} of them by the fast path");
+    assert!(taken * 2 > accepted, "the fast path took {taken} of {accepted}");
 }
 
 #[test]
