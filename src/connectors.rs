@@ -41,7 +41,10 @@ fn slugs() -> String {
 pub fn settings_faults(name: &str, destination: &DestinationConfig) -> Vec<(String, String)> {
     let at = |key: &str| format!("destination.{name}.{key}");
     let Some(builtin) = find(&destination.connector) else {
-        return vec![(at("connector"), format!("`{}` is not a connector; there are: {}", destination.connector, slugs()))];
+        return vec![(
+            at("connector"),
+            format!("`{}` is not a connector; there are: {}", destination.connector, slugs()),
+        )];
     };
     let descriptor = builtin.descriptor;
     let mut faults = Vec::new();
@@ -72,7 +75,10 @@ pub fn settings_faults(name: &str, destination: &DestinationConfig) -> Vec<(Stri
         for key in named.keys() {
             if !descriptor.secrets.iter().any(|secret| secret.key == key) {
                 let known: Vec<&str> = descriptor.secrets.iter().map(|secret| secret.key).collect();
-                faults.push((at("credentials"), format!("`{key}` is not a secret of {}; it has: {}", descriptor.slug, known.join(", "))));
+                faults.push((
+                    at("credentials"),
+                    format!("`{key}` is not a secret of {}; it has: {}", descriptor.slug, known.join(", ")),
+                ));
             }
         }
     }
@@ -89,8 +95,9 @@ pub fn connect(
     environment: &std::collections::HashMap<String, String>,
     base_dir: &Path,
 ) -> Result<Box<dyn Connector>> {
-    let builtin = find(&destination.connector)
-        .ok_or_else(|| Error::config(format!("`{}` is not a connector; there are: {}", destination.connector, slugs())))?;
+    let builtin = find(&destination.connector).ok_or_else(|| {
+        Error::config(format!("`{}` is not a connector; there are: {}", destination.connector, slugs()))
+    })?;
     let mut secrets = BTreeMap::new();
     match &destination.credentials {
         Credentials::None => {}
@@ -106,8 +113,11 @@ pub fn connect(
     }
     for secret in builtin.descriptor.secrets.iter().filter(|secret| secret.required) {
         if !secrets.contains_key(secret.key) {
-            return Err(Error::config(format!("destination.{name}: the secret `{}` is missing ({})", secret.key, secret.help))
-                .hint(format!("add credentials = {{ env = \"…\" }} to [destination.{name}]")));
+            return Err(Error::config(format!(
+                "destination.{name}: the secret `{}` is missing ({})",
+                secret.key, secret.help
+            ))
+            .hint(format!("add credentials = {{ env = \"…\" }} to [destination.{name}]")));
         }
     }
     (builtin.connect)(Options {

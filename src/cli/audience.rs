@@ -40,8 +40,14 @@ pub async fn run(global: &Global, command: AudienceCommand) -> anyhow::Result<Ex
     engine.config.audience(&audience)?;
     let known = engine.store.audience(&audience, &destination).await?;
     if !yes {
-        let what = if delete { "deletes the audience on the platform and stops ads that use it" } else { "forgets who was sent" };
-        return Err(CliError::new(Exit::Guarded, format!("this {what}; nothing was done")).hint("add --yes to do it").into());
+        let what = if delete {
+            "deletes the audience on the platform and stops ads that use it"
+        } else {
+            "forgets who was sent"
+        };
+        return Err(CliError::new(Exit::Guarded, format!("this {what}; nothing was done"))
+            .hint("add --yes to do it")
+            .into());
     }
     let dir = engine.ledger_dir(&audience, &destination);
     let ledger = tokio::task::block_in_place(|| Ledger::open(&dir))?;

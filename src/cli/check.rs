@@ -56,7 +56,9 @@ pub async fn run(global: &Global, args: CheckArgs) -> anyhow::Result<Exit> {
         for (name, config) in &engine.config.destination {
             let what = format!("destination {name}");
             findings.extend(match check_destination(&engine, name, config).await {
-                Ok(warnings) if warnings.is_empty() => vec![Finding::good(what, "credential, account and terms are in order")],
+                Ok(warnings) if warnings.is_empty() => {
+                    vec![Finding::good(what, "credential, account and terms are in order")]
+                }
                 Ok(warnings) => warnings.into_iter().map(|warning| Finding::good(what.clone(), warning)).collect(),
                 Err(error) => vec![Finding::bad(what, &error)],
             });
@@ -97,9 +99,10 @@ async fn check_warehouse(engine: &Engine, findings: &mut Vec<Finding>) {
         }
         .await;
         findings.push(match counted {
-            Ok(count) => {
-                Finding::good(what, format!("{} inactive of {} customers, {} unknown", count.inactive, count.customers, count.unknown))
-            }
+            Ok(count) => Finding::good(
+                what,
+                format!("{} inactive of {} customers, {} unknown", count.inactive, count.customers, count.unknown),
+            ),
             Err(error) => Finding::bad(what, &error),
         });
     }
@@ -112,7 +115,9 @@ fn check_consent(engine: &Engine, findings: &mut Vec<Finding>) {
             what: "consent".into(),
             ok: false,
             message: "no consent column is mapped; a sync will refuse".into(),
-            hint: Some("set warehouse.customers.consent_ads to the column that says whether the person agreed to ads".into()),
+            hint: Some(
+                "set warehouse.customers.consent_ads to the column that says whether the person agreed to ads".into(),
+            ),
         });
     } else if customers.consent_at.is_none() || customers.consent_source.is_none() {
         findings.push(Finding::good(

@@ -33,14 +33,26 @@ pub fn run(command: &ConnectorCommand) -> anyhow::Result<Exit> {
         let kinds: Vec<&str> = descriptor.identifiers.identifiers.iter().map(|spec| spec.kind.name()).collect();
         println!("{} ({}, API {})", descriptor.slug, descriptor.label, descriptor.api_version);
         println!("  identifiers: {} (rules version {})", kinds.join(", "), descriptor.identifiers.version);
-        println!("  at most {} members a request; at least {} to deliver ads", count(descriptor.limits.max_batch_members.into()), descriptor.limits.min_audience);
+        println!(
+            "  at most {} members a request; at least {} to deliver ads",
+            count(descriptor.limits.max_batch_members.into()),
+            descriptor.limits.min_audience
+        );
         println!("  match rate: {}", descriptor.match_information.definition);
         let mut table = Table::new(&[("setting", Align::Left), ("", Align::Left), ("what", Align::Left)]);
         for setting in descriptor.settings {
-            table.row([setting.key.to_owned(), if setting.required { "required" } else { "" }.to_owned(), setting.help.to_owned()]);
+            table.row([
+                setting.key.to_owned(),
+                if setting.required { "required" } else { "" }.to_owned(),
+                setting.help.to_owned(),
+            ]);
         }
         for secret in descriptor.secrets {
-            table.row([format!("credentials.{}", secret.key), if secret.required { "required" } else { "" }.to_owned(), secret.help.to_owned()]);
+            table.row([
+                format!("credentials.{}", secret.key),
+                if secret.required { "required" } else { "" }.to_owned(),
+                secret.help.to_owned(),
+            ]);
         }
         println!("{}", table.render(2));
     }

@@ -134,13 +134,20 @@ mod text {
             count(report.warehouse.rows),
             count(report.warehouse.orders)
         )?;
-        writeln!(text, "   and {} clicks and visits. The platforms are simulated, on this machine.\n", count(report.warehouse.engagement))?;
+        writeln!(
+            text,
+            "   and {} clicks and visits. The platforms are simulated, on this machine.\n",
+            count(report.warehouse.engagement)
+        )?;
 
         writeln!(text, "2. Who is inactive: no order, click or visit on any channel for 180 days")?;
         let mut table = Table::new(&[("", Align::Right), ("", Align::Left)]);
         table.row([count(segment.customers), "customers".into()]);
         table.row([count(segment.active), "active".into()]);
-        table.row([count(segment.unknown), "unknown: nothing is known of them, which is not the same as inactive".into()]);
+        table.row([
+            count(segment.unknown),
+            "unknown: nothing is known of them, which is not the same as inactive".into(),
+        ]);
         table.row([count(segment.inactive), format!("inactive ({})", share(segment.inactive, segment.customers))]);
         text.push_str(&table.render(3));
         writeln!(text, "   Of the inactive, left out:")?;
@@ -166,7 +173,10 @@ mod text {
         }
         text.push_str(&table.render(3));
 
-        writeln!(text, "\n4. The sync (reveil sync), and what the platforms say a day later (reveil report match-rates)")?;
+        writeln!(
+            text,
+            "\n4. The sync (reveil sync), and what the platforms say a day later (reveil report match-rates)"
+        )?;
         text.push_str(&matches(report).render(3));
         for part in &report.destinations {
             text.push_str(&unmatched(report, part)?);
@@ -181,7 +191,11 @@ mod text {
             }
         }
 
-        writeln!(text, "\n6. A week later: {} new orders in the warehouse; only the difference is sent", count(report.week.orders))?;
+        writeln!(
+            text,
+            "\n6. A week later: {} new orders in the warehouse; only the difference is sent",
+            count(report.week.orders)
+        )?;
         let mut table = Table::new(&[
             ("destination", Align::Left),
             ("add (fell asleep)", Align::Right),
@@ -256,16 +270,26 @@ mod text {
         table.row([count(excluded(reason::HOLDOUT)), "held out as control group".into()]);
         table.row([count(part.rejected.values().sum()), "refused by the platform".into()]);
         if let Some(matched) = part.truth_matched {
-            table.row([count(part.sent.saturating_sub(matched)), "sent, and not known to the platform under these identifiers*".into()]);
+            table.row([
+                count(part.sent.saturating_sub(matched)),
+                "sent, and not known to the platform under these identifiers*".into(),
+            ]);
         }
         text.push_str(&table.render(5));
         if let Some(reading) = &part.observation {
             writeln!(text, "     The platform's figure: {}", reading.definition)?;
         }
         if part.destination == report.destinations.last().map_or("", |last| &last.destination) {
-            writeln!(text, "\n   {} single values were unusable (broken mail syntax, numbers without enough digits);", count(defects))?;
+            writeln!(
+                text,
+                "\n   {} single values were unusable (broken mail syntax, numbers without enough digits);",
+                count(defects)
+            )?;
             writeln!(text, "   reveil report identifiers says what each defect costs.")?;
-            writeln!(text, "   * Known only because the platforms are simulated; a real one tells no more than its own figure.")?;
+            writeln!(
+                text,
+                "   * Known only because the platforms are simulated; a real one tells no more than its own figure."
+            )?;
         }
         Ok(text)
     }

@@ -75,15 +75,21 @@ pub fn render(plan: &AudiencePlan) -> String {
     for destination in &plan.destinations {
         table.row(
             [destination.destination.clone()].into_iter().chain(
-                [destination.add, destination.remove, destination.refresh, destination.keep, destination.requests].map(count),
+                [destination.add, destination.remove, destination.refresh, destination.keep, destination.requests]
+                    .map(count),
             ),
         );
     }
     text.push_str(&table.render(2));
     for destination in &plan.destinations {
-        text.push_str(&format!("\n  Left out for {}:\n{}", destination.destination, exclusions(&destination.excluded, 4)));
+        text.push_str(&format!(
+            "\n  Left out for {}:\n{}",
+            destination.destination,
+            exclusions(&destination.excluded, 4)
+        ));
         for sample in &destination.samples {
-            let others = if sample.others.is_empty() { String::new() } else { format!(", {}", sample.others.join(", ")) };
+            let others =
+                if sample.others.is_empty() { String::new() } else { format!(", {}", sample.others.join(", ")) };
             text.push_str(&format!(
                 "    to add: member {} ({} e-mail, {} phone{others})\n",
                 sample.member, sample.emails, sample.phones
@@ -93,7 +99,10 @@ pub fn render(plan: &AudiencePlan) -> String {
             text.push_str(&format!("    a sync would refuse: {refusal}\n"));
         }
         for request in &destination.shown_requests {
-            text.push_str(&format!("\n{} {}  # {}\n{}\n", request.method, request.url, request.operation, request.body));
+            text.push_str(&format!(
+                "\n{} {}  # {}\n{}\n",
+                request.method, request.url, request.operation, request.body
+            ));
         }
     }
     text.push_str("\nNothing was sent.\n");

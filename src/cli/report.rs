@@ -1,6 +1,10 @@
 //! Placeholder while the room is built.
-use clap::Subcommand;
 use super::{exit::Exit, setup::Global};
+use clap::Subcommand;
 #[derive(Debug, Subcommand)]
-pub enum ReportCommand { MatchRates }
-pub async fn run(_: &Global, _: ReportCommand) -> anyhow::Result<Exit> { Ok(Exit::Done) }
+pub enum ReportCommand {
+    MatchRates,
+}
+pub async fn run(_: &Global, _: ReportCommand) -> anyhow::Result<Exit> {
+    Ok(Exit::Done)
+}

@@ -46,7 +46,8 @@ pub async fn run(global: &Global, args: RunsArgs) -> anyhow::Result<Exit> {
             table.row(cells);
         }
         for destination in &destinations {
-            let number = |key: &str| destination.counts.get(key).and_then(serde_json::Value::as_u64).map_or("-".into(), count);
+            let number =
+                |key: &str| destination.counts.get(key).and_then(serde_json::Value::as_u64).map_or("-".into(), count);
             table.row([
                 run.id.clone(),
                 run.audience.clone(),

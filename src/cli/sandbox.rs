@@ -59,8 +59,11 @@ pub struct SandboxArgs {
 pub async fn run(args: SandboxArgs) -> anyhow::Result<Exit> {
     let in_dir = |name: &str| args.dir.as_ref().map(|dir| dir.join(name)).filter(|path| path.exists());
     let offset = args.as_of.map_or_else(chrono::TimeDelta::zero, |at| at - Utc::now());
-    let faults: Faults =
-        if args.faults.is_empty() { Faults::NONE } else { args.faults.parse().map_err(|error| anyhow::anyhow!("--faults: {error}"))? };
+    let faults: Faults = if args.faults.is_empty() {
+        Faults::NONE
+    } else {
+        args.faults.parse().map_err(|error| anyhow::anyhow!("--faults: {error}"))?
+    };
     let settings = Settings {
         accounts: args.accounts.clone().or_else(|| in_dir("accounts.csv")),
         contacts: args.contacts.clone().or_else(|| in_dir("contacts.csv")),

@@ -116,7 +116,13 @@ async fn count_inactive(global: &Global, args: CountArgs) -> anyhow::Result<Exit
         let source = warehouse::open(&config.warehouse).await?;
         let mapping = segment::resolve(&*source, &config.warehouse).await?;
         let counted = segment::count(&*source, &mapping, definition, as_of).await?;
-        Counted { audience: key, as_of, customers: counted.customers, inactive: counted.inactive, unknown: counted.unknown }
+        Counted {
+            audience: key,
+            as_of,
+            customers: counted.customers,
+            inactive: counted.inactive,
+            unknown: counted.unknown,
+        }
     };
     if args.json {
         print_json(&counted)?;
@@ -137,14 +143,16 @@ async fn count_inactive(global: &Global, args: CountArgs) -> anyhow::Result<Exit
 /// A definition given on the command line.
 fn parse_definition(text: &str) -> anyhow::Result<Inactive> {
     let fault = |message: String| {
-        CliError::new(Exit::Usage, format!("--inactive: {message}"))
-            .hint("for example --inactive 'purchase_recency = { days = 180 }' or '{\"purchase_recency\":{\"days\":180}}'")
+        CliError::new(Exit::Usage, format!("--inactive: {message}")).hint(
+            "for example --inactive 'purchase_recency = { days = 180 }' or '{\"purchase_recency\":{\"days\":180}}'",
+        )
     };
     let trimmed = text.trim_start();
     let value: serde_json::Value = if trimmed.starts_with('{') && !trimmed.contains('=') {
         serde_json::from_str(text).map_err(|error| fault(format!("not JSON: {error}")))?
     } else if trimmed.starts_with('{') {
-        let wrapped: toml::Value = toml::from_str(&format!("inactive = {text}")).map_err(|error| fault(error.message().to_owned()))?;
+        let wrapped: toml::Value =
+            toml::from_str(&format!("inactive = {text}")).map_err(|error| fault(error.message().to_owned()))?;
         serde_json::to_value(&wrapped["inactive"])?
     } else {
         let table: toml::Value = toml::from_str(text).map_err(|error| fault(error.message().to_owned()))?;
@@ -160,8 +168,7 @@ async fn preview(global: &Global, args: PreviewArgs) -> anyhow::Result<Exit> {
     let source = warehouse::open(&config.warehouse).await?;
     let as_of = args.which.as_of.unwrap_or_else(Utc::now);
     let mapping = segment::resolve(&*source, &config.warehouse).await?;
-    let text =
-        base_query(&mapping, &config.audience(&key)?.inactive, as_of, source.dialect(), BaseOptions::SYNC)?;
+    let text = base_query(&mapping, &config.audience(&key)?.inactive, as_of, source.dialect(), BaseOptions::SYNC)?;
     let mut batches = source.query(&text).await?;
     let mut table = Table::new(&[
         ("customer", Align::Left),

@@ -107,7 +107,9 @@ async fn line(engine: &Engine, key: &str, name: &str) -> anyhow::Result<Line> {
     })?;
     let mut last = None;
     for run in engine.store.runs(Some(key), 50).await? {
-        if let Some(part) = engine.store.destination_runs(&run.id).await?.into_iter().find(|part| part.destination == name) {
+        if let Some(part) =
+            engine.store.destination_runs(&run.id).await?.into_iter().find(|part| part.destination == name)
+        {
             last = Some((run.started_at.format("%Y-%m-%d %H:%M").to_string(), part.state));
             break;
         }

@@ -128,7 +128,8 @@ pub fn exit(report: &SyncReport) -> Exit {
             let all = |test: fn(&crate::sync::DestinationReport) -> bool| report.destinations.iter().all(test);
             if all(|destination| destination.guarded) {
                 Exit::Guarded
-            } else if all(|destination| matches!(destination.error_kind, Some(ErrorKind::Auth | ErrorKind::Permission))) {
+            } else if all(|destination| matches!(destination.error_kind, Some(ErrorKind::Auth | ErrorKind::Permission)))
+            {
                 Exit::Permission
             } else if all(|destination| matches!(destination.error_kind, Some(ErrorKind::Config))) {
                 Exit::Usage

@@ -33,7 +33,12 @@ pub struct Faults {
 impl fmt::Display for Faults {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let count = self.faults.len();
-        writeln!(f, "{}: {count} fault{} in the configuration", self.path.display(), if count == 1 { "" } else { "s" })?;
+        writeln!(
+            f,
+            "{}: {count} fault{} in the configuration",
+            self.path.display(),
+            if count == 1 { "" } else { "s" }
+        )?;
         for fault in &self.faults {
             write!(f, "  ")?;
             if let Some(line) = fault.line {
@@ -70,12 +75,18 @@ impl Sources {
         if dotenv.is_file() {
             for (number, entry) in dotenvy::from_path_iter(&dotenv)?.enumerate() {
                 let (name, value) = entry.map_err(|_| {
-                    anyhow::anyhow!("{}: entry {} is not NAME=value; quote values with spaces", dotenv.display(), number + 1)
+                    anyhow::anyhow!(
+                        "{}: entry {} is not NAME=value; quote values with spaces",
+                        dotenv.display(),
+                        number + 1
+                    )
                 })?;
                 environment.insert(name, value);
             }
         }
-        environment.extend(std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?))));
+        environment.extend(
+            std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?))),
+        );
         Ok(Self { environment, overrides })
     }
 }
@@ -102,9 +113,8 @@ pub fn load(path: &Path, sources: &Sources) -> Result<Config, Faults> {
             faults: vec![Fault { key: String::new(), line, message: format!("not valid TOML: {}", error.message()) }],
         }
     })?;
-    let mut builder = config::Config::builder()
-        .add_source(config::File::from_str(&text, config::FileFormat::Toml))
-        .add_source(
+    let mut builder =
+        config::Config::builder().add_source(config::File::from_str(&text, config::FileFormat::Toml)).add_source(
             config::Environment::with_prefix("REVEIL")
                 .prefix_separator("__")
                 .separator("__")
@@ -136,10 +146,7 @@ pub fn load(path: &Path, sources: &Sources) -> Result<Config, Faults> {
         }
         _ => Err(Faults {
             path: path.to_owned(),
-            faults: faults
-                .into_iter()
-                .map(|(key, message)| Fault { line: lines.of_key(&key), key, message })
-                .collect(),
+            faults: faults.into_iter().map(|(key, message)| Fault { line: lines.of_key(&key), key, message }).collect(),
         }),
     }
 }
@@ -158,7 +165,12 @@ fn parse_override(text: &str) -> config::Value {
 }
 
 /// Replaces `${NAME}` in every string.
-fn expand(value: &mut Value, key: &mut String, environment: &HashMap<String, String>, faults: &mut Vec<(String, String)>) {
+fn expand(
+    value: &mut Value,
+    key: &mut String,
+    environment: &HashMap<String, String>,
+    faults: &mut Vec<(String, String)>,
+) {
     match value {
         Value::String(text) => {
             let mut result = String::new();

@@ -5,11 +5,11 @@
 pub mod audience;
 pub mod audience_inactive;
 pub mod destination;
-pub mod share;
 pub mod eligibility;
 pub mod guards;
 pub mod load;
 pub mod prepare;
+pub mod share;
 pub mod warehouse;
 
 use std::collections::BTreeMap;

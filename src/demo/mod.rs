@@ -88,7 +88,8 @@ pub async fn run(options: &DemoOptions, progress: &dyn Progress) -> anyhow::Resu
     .await?;
     let engine = engine(options, &sandbox, &clock).await?;
     let world = sandbox.world();
-    let selection = Selection { audience: AUDIENCE.to_owned(), as_of: midnight(options.as_of), destinations: Vec::new() };
+    let selection =
+        Selection { audience: AUDIENCE.to_owned(), as_of: midnight(options.as_of), destinations: Vec::new() };
     let plan = engine.plan(&selection, Show { samples: 2, requests: 0 }, progress).await?;
     let first = sync(&engine, &selection, &clock, progress).await?;
     let destinations = observed(&engine, &world, &first).await?;
@@ -187,7 +188,10 @@ async fn observed(engine: &Engine, world: &World, report: &SyncReport) -> anyhow
             .iter()
             .rfind(|stored| stored.destination == destination.destination && stored.primary)
             .map(|stored| stored.reading.clone());
-        let truth = match (Platform::from_slug(&destination.connector), engine.store.audience(AUDIENCE, &destination.destination).await?) {
+        let truth = match (
+            Platform::from_slug(&destination.connector),
+            engine.store.audience(AUDIENCE, &destination.destination).await?,
+        ) {
             (Some(platform), Some(audience)) => world.matched(platform, &audience.id).map(|matched| matched as u64),
             _ => None,
         };
@@ -236,7 +240,11 @@ async fn projections(
         let mut inputs = Inputs::for_platform(&part.connector, report.segment.eligible)?;
         inputs.seed = options.seed;
         inputs.currency = "GBP".parse().map_err(|_| anyhow::anyhow!("GBP is a currency"))?;
-        inputs.set(Field::Budget, Distribution::Point(settings::budget(report.segment.eligible)), "chosen for the demo")?;
+        inputs.set(
+            Field::Budget,
+            Distribution::Point(settings::budget(report.segment.eligible)),
+            "chosen for the demo",
+        )?;
         inputs.set(Field::Cap, Distribution::Point(12.0), "12 impressions a person in 30 days")?;
         if let Some(reading) = &part.observation {
             observe_match(&mut inputs, reading)?;
@@ -255,7 +263,9 @@ async fn projections(
 fn observe_match(inputs: &mut Inputs, reading: &MatchObservation) -> anyhow::Result<()> {
     match (reading.kind, reading.matched, reading.low, reading.high) {
         (MatchKind::Exact, Some(matched), ..) => inputs.observe_match_exact(matched, reading.sent)?,
-        (MatchKind::Bucket | MatchKind::Bounds, _, Some(low), Some(high)) => inputs.observe_match_interval(low, high)?,
+        (MatchKind::Bucket | MatchKind::Bounds, _, Some(low), Some(high)) => {
+            inputs.observe_match_interval(low, high)?
+        }
         _ => {}
     }
     Ok(())

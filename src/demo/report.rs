@@ -50,7 +50,11 @@ pub struct DestinationPart {
 }
 
 impl DestinationPart {
-    pub(super) fn new(report: &DestinationReport, observation: Option<MatchObservation>, truth_matched: Option<u64>) -> Self {
+    pub(super) fn new(
+        report: &DestinationReport,
+        observation: Option<MatchObservation>,
+        truth_matched: Option<u64>,
+    ) -> Self {
         Self {
             destination: report.destination.clone(),
             connector: report.connector.clone(),

@@ -29,7 +29,8 @@ pub fn write(dir: &Path, port: u16) -> anyhow::Result<PathBuf> {
     let environment: String = SECRETS.iter().map(|(name, value)| format!("{name}={value}\n")).collect();
     for (name, text) in [("reveil.toml", config), (".env", environment)] {
         let path = dir.join(name);
-        std::fs::write(&path, text).map_err(|error| anyhow::anyhow!("{} cannot be written: {error}", path.display()))?;
+        std::fs::write(&path, text)
+            .map_err(|error| anyhow::anyhow!("{} cannot be written: {error}", path.display()))?;
     }
     Ok(dir.join("reveil.toml"))
 }

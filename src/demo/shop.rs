@@ -47,7 +47,8 @@ pub fn create(
     let transaction = connection.transaction()?;
     let mut built = Built { rows: insert_customers(&transaction, people)?, ..Built::default() };
     let happened = Happened { from: None, until: as_of };
-    (built.orders, built.engagement) = insert_events(&transaction, histories, people.persons, people.seed, end, happened)?;
+    (built.orders, built.engagement) =
+        insert_events(&transaction, histories, people.persons, people.seed, end, happened)?;
     transaction.commit()?;
     Ok(built)
 }

@@ -19,7 +19,9 @@ use model::{DestinationRun, Run, RunState, StoredObservation};
 pub enum StoreError {
     #[error("the state directory {path} cannot be made: {source}")]
     Directory { path: String, source: std::io::Error },
-    #[error("the state database {path}: {source}\nhint: another program may hold it, the disk may be full, or the file is not Réveil's")]
+    #[error(
+        "the state database {path}: {source}\nhint: another program may hold it, the disk may be full, or the file is not Réveil's"
+    )]
     Database { path: String, source: sqlx::Error },
     #[error("the state database holds something this version cannot read in {table}; was it written by a newer one?")]
     Malformed { table: &'static str },

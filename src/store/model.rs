@@ -29,7 +29,9 @@ impl RunState {
         }
     }
     pub fn from_name(name: &str) -> Option<Self> {
-        [Self::Running, Self::Done, Self::Pending, Self::Partial, Self::Failed].into_iter().find(|state| state.name() == name)
+        [Self::Running, Self::Done, Self::Pending, Self::Partial, Self::Failed]
+            .into_iter()
+            .find(|state| state.name() == name)
     }
 }
 

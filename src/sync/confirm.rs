@@ -111,7 +111,12 @@ fn remaining(batch: &PendingBatch, first: Duration, now: chrono::DateTime<chrono
     first.saturating_sub((now - batch.accepted_at).to_std().unwrap_or_default())
 }
 
-fn decide(ledger: &Mutex<Ledger>, batch: &PendingBatch, verdict: Verdict, confirmed: &mut Confirmed) -> Result<(), SyncError> {
+fn decide(
+    ledger: &Mutex<Ledger>,
+    batch: &PendingBatch,
+    verdict: Verdict,
+    confirmed: &mut Confirmed,
+) -> Result<(), SyncError> {
     let mut ledger = ledger.lock().expect("no panic while the ledger is held");
     match verdict {
         Verdict::Pending { .. } => {}

@@ -219,7 +219,8 @@ impl Delivery<'_> {
             let full = self.options.full && round == 0;
             self.send(&plan, audience, full, report).await?;
             self.with_ledger(|ledger| ledger.forget(&plan))?;
-            let confirmed = confirm(self.destination, &self.ledger, self.clock, self.progress, self.options.wait).await?;
+            let confirmed =
+                confirm(self.destination, &self.ledger, self.clock, self.progress, self.options.wait).await?;
             note_confirmed(&confirmed, report);
             if full && confirmed.pending == 0 && confirmed.failed_members == 0 {
                 self.finish_replace(&plan, audience, report).await?;
@@ -255,9 +256,8 @@ impl Delivery<'_> {
             renew_all: self.options.full && round == 0,
         };
         let mut refiner = Refiner::new(self.gathered);
-        let plan = self.with_ledger(|ledger| {
-            diff(ledger, &prepared.target, |row, out| refiner.refine(row, out), options)
-        })?;
+        let plan =
+            self.with_ledger(|ledger| diff(ledger, &prepared.target, |row, out| refiner.refine(row, out), options))?;
         Ok((plan, refiner.excluded))
     }
 
@@ -338,7 +338,12 @@ impl Delivery<'_> {
     }
 
     /// After everybody was sent again: whoever was not is dropped on the platform, then in the ledger.
-    async fn finish_replace(&self, plan: &Plan, audience: &AudienceRef, report: &mut DestinationReport) -> Result<(), SyncError> {
+    async fn finish_replace(
+        &self,
+        plan: &Plan,
+        audience: &AudienceRef,
+        report: &mut DestinationReport,
+    ) -> Result<(), SyncError> {
         let descriptor = self.destination.connector.descriptor();
         match descriptor.capabilities.replace {
             Replace::No => return Ok(()),

@@ -32,9 +32,25 @@ pub mod reason {
 
     /// All of them in the order in which they are applied and shown.
     pub const ORDER: &[&str] = &[
-        TEST, ERASURE, OBJECTION, COMPLAINT, US_OPT_OUT, CONSENT_DENIED, CONSENT_UNKNOWN, CONSENT_UNPROVEN, UNSUBSCRIBED,
-        HARD_BOUNCE, RETENTION, MINOR, BOUGHT_RECENTLY, NO_IDENTIFIER, SHARED_PLACEHOLDER, HELD_BY_ACTIVE,
-        HELD_BY_REFUSED, DUPLICATE, HOLDOUT,
+        TEST,
+        ERASURE,
+        OBJECTION,
+        COMPLAINT,
+        US_OPT_OUT,
+        CONSENT_DENIED,
+        CONSENT_UNKNOWN,
+        CONSENT_UNPROVEN,
+        UNSUBSCRIBED,
+        HARD_BOUNCE,
+        RETENTION,
+        MINOR,
+        BOUGHT_RECENTLY,
+        NO_IDENTIFIER,
+        SHARED_PLACEHOLDER,
+        HELD_BY_ACTIVE,
+        HELD_BY_REFUSED,
+        DUPLICATE,
+        HOLDOUT,
     ];
 
     /// What a reason means, for people.

@@ -284,7 +284,9 @@ const EXPECTED_ROWS: u64 = 2_000_000;
 
 /// A directory name made of a config key.
 fn file_name(key: &str) -> String {
-    key.chars().map(|character| if character.is_ascii_alphanumeric() || "-_.".contains(character) { character } else { '_' }).collect()
+    key.chars()
+        .map(|character| if character.is_ascii_alphanumeric() || "-_.".contains(character) { character } else { '_' })
+        .collect()
 }
 
 /// What the audience should be on any platform.
@@ -317,7 +319,11 @@ pub(super) struct Scratch(PathBuf);
 
 impl Scratch {
     pub(super) fn fixed(path: &Path) -> Result<Self, SyncError> {
-        let fail = |source| SyncError::File { what: "cannot make the temporary directory", path: path.display().to_string(), source };
+        let fail = |source| SyncError::File {
+            what: "cannot make the temporary directory",
+            path: path.display().to_string(),
+            source,
+        };
         match std::fs::remove_dir_all(path) {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(fail(error)),
             _ => {}

@@ -455,4 +455,3 @@ pub fn load_member_key(state_dir: &Path) -> Result<[u8; 32], SyncError> {
         Err(error) => Err(file("cannot read the member key")(error)),
     }
 }
-

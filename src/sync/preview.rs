@@ -75,11 +75,17 @@ pub struct Show {
 impl Engine {
     /// # Errors
     /// The warehouse's, or a temporary file's.
-    pub async fn plan(&self, selection: &Selection, show: Show, progress: &dyn Progress) -> anyhow::Result<AudiencePlan> {
+    pub async fn plan(
+        &self,
+        selection: &Selection,
+        show: Show,
+        progress: &dyn Progress,
+    ) -> anyhow::Result<AudiencePlan> {
         let audience = self.config.audience(&selection.audience)?;
         let names = self.destination_names(selection, audience)?;
         // By process, so that a plan can be made while a run holds the audience.
-        let temp = Scratch::fixed(&self.audience_dir(&selection.audience).join(format!("plan-{}", std::process::id())))?;
+        let temp =
+            Scratch::fixed(&self.audience_dir(&selection.audience).join(format!("plan-{}", std::process::id())))?;
         let gathered = self.gather(selection, audience, &names, temp.path(), progress).await?;
         let mut destinations = Vec::new();
         for prepared in &gathered.destinations {
@@ -167,7 +173,8 @@ impl Engine {
                     shown += 1;
                     let last = batches.peek().is_none();
                     let ordinal = u32::try_from(shown).unwrap_or(u32::MAX);
-                    self.record(selection, &prepared.name, &batch, ordinal, last, &mut described.shown_requests).await?;
+                    self.record(selection, &prepared.name, &batch, ordinal, last, &mut described.shown_requests)
+                        .await?;
                 }
             }
         }

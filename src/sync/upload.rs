@@ -157,8 +157,7 @@ impl<'a> Uploader<'a> {
             let seq = self.journal(|ledger| ledger.intend(&batch))?;
             let ordinal = self.next_ordinal.fetch_add(1, Ordering::Relaxed);
             uploaded.requests += 1;
-            let upload =
-                Upload { batch: &batch, session: self.session, ordinal, last, estimated_members: self.total };
+            let upload = Upload { batch: &batch, session: self.session, ordinal, last, estimated_members: self.total };
             match self.call(&upload).await {
                 Ok(receipt) => self.accept(seq, &batch, &receipt, &mut uploaded)?,
                 Err(error) => {
@@ -228,7 +227,13 @@ impl<'a> Uploader<'a> {
     }
 
     /// Writes down that the platform refuses this member, so that it is not sent again unchanged.
-    fn reject(&self, batch: &Batch, index: u32, reason: RejectReason, uploaded: &mut Uploaded) -> Result<(), SyncError> {
+    fn reject(
+        &self,
+        batch: &Batch,
+        index: u32,
+        reason: RejectReason,
+        uploaded: &mut Uploaded,
+    ) -> Result<(), SyncError> {
         let index = index as usize;
         if index >= batch.len() {
             return Ok(());

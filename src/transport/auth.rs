@@ -163,7 +163,8 @@ fn refused(code: &str) -> Error {
 }
 
 fn unreachable_server(error: &reqwest::Error) -> Error {
-    let message = if error.is_timeout() { "the token server did not answer in time" } else { "cannot reach the token server" };
+    let message =
+        if error.is_timeout() { "the token server did not answer in time" } else { "cannot reach the token server" };
     Error::new(ErrorKind::Unavailable, "GetToken", message)
 }
 
@@ -188,10 +189,9 @@ impl<'c> AsyncHttpClient<'c> for OverReqwest<'_> {
             let mut response = HttpResponse::new(body.to_vec());
             *response.status_mut() = status;
             // The crate checks the content type; all token servers answer JSON.
-            response.headers_mut().insert(
-                reqwest::header::CONTENT_TYPE,
-                reqwest::header::HeaderValue::from_static("application/json"),
-            );
+            response
+                .headers_mut()
+                .insert(reqwest::header::CONTENT_TYPE, reqwest::header::HeaderValue::from_static("application/json"));
             Ok(response)
         })
     }
@@ -229,10 +229,12 @@ fn sign_assertion(
     let encode = |value: &dyn erased::Json| URL_SAFE_NO_PAD.encode(value.to_json());
     let header = encode(&Header { alg: "RS256", typ: "JWT", kid: key_id });
     let issued = now.timestamp();
-    let claims = encode(&Claims { iss: issuer, scope, aud: token_url.as_str(), iat: issued, exp: issued + ASSERTION_SECS });
+    let claims =
+        encode(&Claims { iss: issuer, scope, aud: token_url.as_str(), iat: issued, exp: issued + ASSERTION_SECS });
     let signing_input = format!("{header}.{claims}");
     let mut signature = vec![0; key.public().modulus_len()];
-    key.sign(&RSA_PKCS1_SHA256, &SystemRandom::new(), signing_input.as_bytes(), &mut signature).map_err(|_| unusable())?;
+    key.sign(&RSA_PKCS1_SHA256, &SystemRandom::new(), signing_input.as_bytes(), &mut signature)
+        .map_err(|_| unusable())?;
     Ok(format!("{signing_input}.{}", URL_SAFE_NO_PAD.encode(signature)))
 }
 

@@ -70,9 +70,13 @@ impl Pacer {
             let now = self.clock.now();
             if let Some(until) = state.open_until {
                 if now < until {
-                    return Err(Error::new(ErrorKind::Unavailable, operation, "too many failures in a row; not calling")
-                        .retry(Retry::Exhausted)
-                        .hint("the platform failed repeatedly; what was sent is kept, run again in a few minutes"));
+                    return Err(Error::new(
+                        ErrorKind::Unavailable,
+                        operation,
+                        "too many failures in a row; not calling",
+                    )
+                    .retry(Retry::Exhausted)
+                    .hint("the platform failed repeatedly; what was sent is kept, run again in a few minutes"));
                 }
                 state.open_until = None;
             }

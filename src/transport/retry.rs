@@ -63,7 +63,8 @@ where
             Retry::Never | Retry::Exhausted => return Err(error),
             Retry::After(asked) => asked,
         };
-        let Some(planned) = delays.next().filter(|_| asked.is_none_or(|asked| asked <= policy.max_requested_delay)) else {
+        let Some(planned) = delays.next().filter(|_| asked.is_none_or(|asked| asked <= policy.max_requested_delay))
+        else {
             return Err(exhausted(error));
         };
         // Never earlier than asked; the planned jitter spreads those who were asked the same.

@@ -24,6 +24,6 @@ pub use country::Country;
 pub use engagement::{Engagement, EngagementKind, engagement};
 pub use histories::{Channel, Histories, Order, OrderSummary};
 pub use people::{AccountSummary, Flags, People, Summary};
-pub use person::{customer_id, Mailbox, MailboxKind, Person};
+pub use person::{Mailbox, MailboxKind, Person, customer_id};
 pub use platform::Platform;
 pub use source::{SourceEnd, SourceError};
