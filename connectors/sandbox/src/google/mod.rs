@@ -131,7 +131,9 @@ impl Request<'_> {
         quota::count(self.shared, op)?;
         if op.is_list() {
             self.check_list_account()?;
-        } else if ["login-account", "linked-account"].iter().any(|name| self.call.headers.contains_key(*name)) {
+        } else if op.carries_members()
+            && ["login-account", "linked-account"].iter().any(|name| self.call.headers.contains_key(*name))
+        {
             return Err(GoogleError::new(
                 400,
                 "INVALID_ARGUMENT",
