@@ -14,15 +14,38 @@ use axum::extract::{ConnectInfo, State};
 use axum::http::{Request, Response};
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
+
+/// Longest wait for requests under way when the sandbox stops.
+const STOP: Duration = Duration::from_secs(2);
 
 /// Running simulated platforms. Dropping it stops them without saving; [`Sandbox::stop`] saves.
 #[derive(Debug)]
 pub struct Sandbox {
     world: World,
     addr: SocketAddr,
-    runtime: Option<Runtime>,
+    engine: Engine,
+}
+
+/// The server's runtime. A runtime must not be dropped inside another; this ends it without waiting, wherever it is
+/// dropped, be it in the middle of a cancelled start.
+#[derive(Debug)]
+struct Engine(Option<Runtime>);
+
+impl Engine {
+    fn runtime(&self) -> &Runtime {
+        self.0.as_ref().expect("the runtime leaves only when the engine is dropped")
+    }
+}
+
+impl Drop for Engine {
+    fn drop(&mut self) {
+        if let Some(runtime) = self.0.take() {
+            runtime.shutdown_background();
+        }
+    }
 }
 
 impl Sandbox {
@@ -44,29 +67,23 @@ impl Sandbox {
             .enable_all()
             .build()
             .map_err(fault)?;
-        let loading = runtime.spawn_blocking(move || Shared::new(settings));
-        let loaded = loading.await.map_err(|e| fault(std::io::Error::other(e)));
-        let shared = match loaded.and_then(|result| result) {
-            Ok(shared) => Arc::new(shared),
-            Err(error) => {
-                runtime.shutdown_background();
-                return Err(error);
-            }
-        };
+        let engine = Engine(Some(runtime));
+        let loading = engine.runtime().spawn_blocking(move || Shared::new(settings));
+        let shared = Arc::new(loading.await.map_err(|e| fault(std::io::Error::other(e)))??);
         shared.origin.set(format!("http://{addr}")).expect("the origin is set once");
         let router = Router::new().fallback(answer).with_state(Arc::clone(&shared));
         let listener = {
-            let _inside = runtime.enter();
+            let _inside = engine.runtime().enter();
             TcpListener::from_std(listener).map_err(fault)?
         };
-        runtime.spawn(async move {
+        engine.runtime().spawn(async move {
             let service = router.into_make_service_with_connect_info::<Gate>();
             if let Err(error) = axum::serve(GatedListener(listener), service).await {
                 tracing::error!(%error, "Sandbox server ended");
             }
         });
         tracing::info!(%addr, "Sandbox listens");
-        Ok(Sandbox { world: World(shared), addr, runtime: Some(runtime) })
+        Ok(Sandbox { world: World(shared), addr, engine })
     }
 
     /// Where it listens.
@@ -95,20 +112,12 @@ impl Sandbox {
     /// # Errors
     /// When the state cannot be written; the server is stopped even so.
     pub async fn stop(mut self) -> Result<(), Error> {
-        self.shut_down();
-        self.world.save()
-    }
-
-    fn shut_down(&mut self) {
-        if let Some(runtime) = self.runtime.take() {
-            runtime.shutdown_background();
+        if let Some(runtime) = self.engine.0.take() {
+            // Waiting means that the port is free and no request still writes when the state is saved.
+            let ending = tokio::task::spawn_blocking(move || runtime.shutdown_timeout(STOP));
+            ending.await.expect("shutting down does not panic");
         }
-    }
-}
-
-impl Drop for Sandbox {
-    fn drop(&mut self) {
-        self.shut_down();
+        self.world.save()
     }
 }
 

@@ -121,7 +121,13 @@ impl Shared {
             Some(accounts) => People::load(platform, accounts, settings.contacts.as_deref()),
             None => Ok(People::by_chance(settings.match_share, settings.seed)),
         };
-        let (meta_people, google_people) = (people(Platform::Meta)?, people(Platform::Google)?);
+        // Each reads the whole graph for itself: a million persons take seconds, so side by side.
+        let (meta_people, google_people) = std::thread::scope(|scope| {
+            let google = scope.spawn(|| people(Platform::Google));
+            let meta = people(Platform::Meta);
+            (meta, google.join().expect("reading a table does not panic"))
+        });
+        let (meta_people, google_people) = (meta_people?, google_people?);
         let saved = match &settings.state {
             Some(path) if path.exists() => Saved::read(path)?,
             _ => Saved::default(),

@@ -1,5 +1,6 @@
 //! User lists: create, find, read, update, delete.
 
+use super::enums::{DATA_SOURCES, KEY_TYPES, membership, name_of};
 use super::error::GoogleError;
 use super::filter::Filter;
 use super::{Request, State};
@@ -14,7 +15,6 @@ const DAY_SECS: i64 = 86_400;
 const MAX_DURATION_SECS: i64 = 46_656_000;
 /// Fewer members show as none.
 const SHOWN_FROM: usize = 100;
-const KEY_TYPES: [&str; 5] = ["CONTACT_ID", "MOBILE_ID", "USER_ID", "PAIR_ID", "PSEUDONYMOUS_ID"];
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct List {
@@ -118,6 +118,7 @@ impl List {
 struct ListBody {
     display_name: Option<String>,
     description: Option<String>,
+    #[serde(default, deserialize_with = "membership")]
     membership_status: Option<String>,
     integration_code: Option<String>,
     membership_duration: Option<String>,
@@ -190,11 +191,8 @@ pub(crate) fn create(request: &Request<'_>) -> Result<Value, GoogleError> {
     let info = body.ingested_user_list_info.ok_or_else(|| {
         GoogleError::field("user_list.ingested_user_list_info", "REQUIRED_FIELD_MISSING", "Say what the list takes.")
     })?;
-    let key_types: Vec<&str> = info
-        .get("uploadKeyTypes")
-        .and_then(Value::as_array)
-        .map(|a| a.iter().filter_map(Value::as_str).collect())
-        .unwrap_or_default();
+    let key_types: Vec<&Value> =
+        info.get("uploadKeyTypes").and_then(Value::as_array).map(|types| types.iter().collect()).unwrap_or_default();
     let at = "user_list.ingested_user_list_info";
     let [key_type] = *key_types else {
         return Err(GoogleError::field(
@@ -203,28 +201,21 @@ pub(crate) fn create(request: &Request<'_>) -> Result<Value, GoogleError> {
             "Give one upload key type.",
         ));
     };
-    if !KEY_TYPES.contains(&key_type) {
+    let Some(key_type) = name_of(key_type, &KEY_TYPES).filter(|name| *name != KEY_TYPES[0]) else {
         return Err(GoogleError::field(format!("{at}.upload_key_types"), "INVALID_FORMAT", "Unknown upload key type."));
-    }
+    };
     let block = List::info_name(key_type);
     if let Some(other) = info.keys().find(|k| *k != "uploadKeyTypes" && *k != block) {
         let known = KEY_TYPES.iter().any(|k| List::info_name(k) == other) || other == "partnerAudienceInfo";
         let what = if known { "This block belongs to another upload key type." } else { "Cannot find field." };
         return Err(GoogleError::field(at, "INVALID_FORMAT", what));
     }
-    let type_info = info.get(block).cloned().unwrap_or_else(|| json!({}));
-    let source = type_info.get("dataSourceType").and_then(Value::as_str);
-    let sources = [
-        "DATA_SOURCE_TYPE_FIRST_PARTY",
-        "DATA_SOURCE_TYPE_THIRD_PARTY_CREDIT_BUREAU",
-        "DATA_SOURCE_TYPE_THIRD_PARTY_VOTER_FILE",
-    ];
-    if source.is_some_and(|s| !sources.contains(&s)) {
-        return Err(GoogleError::field(
-            format!("{at}.data_source_type"),
-            "INVALID_FORMAT",
-            "Unknown data source type.",
-        ));
+    let mut type_info = info.get(block).cloned().unwrap_or_else(|| json!({}));
+    if let Some(source) = type_info.get("dataSourceType") {
+        let name = name_of(source, &DATA_SOURCES).ok_or_else(|| {
+            GoogleError::field(format!("{at}.data_source_type"), "INVALID_FORMAT", "Unknown data source type.")
+        })?;
+        type_info["dataSourceType"] = name.into();
     }
     let duration_secs = body.membership_duration.as_deref().map_or(Ok(MAX_DURATION_SECS), duration)?;
     let open = body.membership_status.as_deref().map_or(Ok(true), status)?;

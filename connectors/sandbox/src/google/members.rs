@@ -1,5 +1,6 @@
 //! `audienceMembers:*`: the wire shapes and the checks that reject a whole request (fast-fail).
 
+use super::enums::{self, ConsentValue, Encoding, TermsStatus};
 use super::error::{GoogleError, Violation};
 use super::jobs::{Carrier, Consent, DestinationJob, Job, JobKind, Records};
 use super::{Request, State, check_access, check_account};
@@ -73,40 +74,15 @@ pub(crate) struct Destination {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct Account {
+    #[serde(deserialize_with = "enums::account_type")]
     account_type: String,
     account_id: String,
-}
-
-#[derive(Clone, Copy, Deserialize)]
-enum Encoding {
-    #[serde(rename = "HEX")]
-    Hex,
-    #[serde(rename = "BASE64")]
-    Base64,
 }
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct Terms {
     customer_match_terms_of_service_status: Option<TermsStatus>,
-}
-
-#[derive(Deserialize, PartialEq)]
-#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
-enum TermsStatus {
-    Accepted,
-    Rejected,
-    TermsOfServiceStatusUnspecified,
-}
-
-#[derive(Clone, Copy, Deserialize, PartialEq)]
-enum ConsentValue {
-    #[serde(rename = "CONSENT_GRANTED")]
-    Granted,
-    #[serde(rename = "CONSENT_DENIED")]
-    Denied,
-    #[serde(rename = "CONSENT_STATUS_UNSPECIFIED")]
-    Unspecified,
 }
 
 #[derive(Clone, Copy, Deserialize)]
@@ -224,6 +200,7 @@ impl Reader<'_> {
                 let hex = text.bytes().all(|b| b.is_ascii_hexdigit());
                 (from_hex(text, true), if hex { "INVALID_SHA256_FORMAT" } else { "INVALID_HEX_ENCODING" })
             }
+            Encoding::Unspecified => return None,
             Encoding::Base64 => match STANDARD.decode(text) {
                 Ok(bytes) => (Digest::try_from(bytes).ok(), "INVALID_SHA256_FORMAT"),
                 Err(_) => (None, "INVALID_BASE64_ENCODING"),
@@ -349,7 +326,7 @@ impl Reader<'_> {
         }
         records.carrier = carrier.unwrap_or(Carrier::Composite);
         let hashed = matches!(carrier, Some(Carrier::Composite | Carrier::User));
-        if hashed && self.encoding.is_none() {
+        if hashed && matches!(self.encoding, None | Some(Encoding::Unspecified)) {
             self.violations.clear();
             self.fault("encoding".into(), "REQUIRED_FIELD_MISSING", "HEX or BASE64.");
         }

@@ -1,6 +1,7 @@
 //! The simulated Google Data Manager API: `/google/v1/…` and `/google/token` (source: platform sheet "google",
 //! 2026-11-22).
 
+mod enums;
 mod error;
 mod filter;
 mod jobs;
@@ -130,7 +131,9 @@ impl Request<'_> {
         quota::count(self.shared, op)?;
         if op.is_list() {
             self.check_list_account()?;
-        } else if ["login-account", "linked-account"].iter().any(|name| self.call.headers.contains_key(*name)) {
+        } else if op.carries_members()
+            && ["login-account", "linked-account"].iter().any(|name| self.call.headers.contains_key(*name))
+        {
             return Err(GoogleError::new(
                 400,
                 "INVALID_ARGUMENT",
@@ -170,7 +173,7 @@ impl Request<'_> {
 
     /// Refuses query parameters the method does not have.
     fn only_query(&self, own: &[&str]) -> Result<(), GoogleError> {
-        let common = ["alt", "prettyPrint", "fields", "key", "access_token", "quotaUser"];
+        let common = ["alt", "$alt", "prettyPrint", "fields", "key", "access_token", "quotaUser"];
         match self
             .call
             .query_pairs()
@@ -211,19 +214,8 @@ impl Request<'_> {
     }
 }
 
-const ACCOUNT_TYPES: [&str; 8] = [
-    "GOOGLE_ADS",
-    "DISPLAY_VIDEO_ADVERTISER",
-    "DISPLAY_VIDEO_PARTNER",
-    "DATA_PARTNER",
-    "GOOGLE_ANALYTICS_PROPERTY",
-    "GOOGLE_AD_MANAGER",
-    "GOOGLE_AD_MANAGER_AUDIENCE_LINK",
-    "FLOODLIGHT_CONFIG",
-];
-
 fn check_account(field: &str, kind: &str, id: &str) -> Result<(), GoogleError> {
-    if !ACCOUNT_TYPES.contains(&kind) {
+    if !enums::ACCOUNT_TYPES[1..].contains(&kind) {
         return Err(GoogleError::field(field, "INVALID_FORMAT", "Unknown account type."));
     }
     if id.is_empty() || !id.bytes().all(|b| b.is_ascii_digit()) {
