@@ -285,6 +285,8 @@ impl Config {
             faults.push(("audience".into(), "no audience is defined; add one as [audience.<key>]".into()));
         }
         for (key, audience) in &self.audience {
+            let definition = format!("audience.{key}.inactive");
+            faults.extend(audience.inactive.faults().into_iter().map(|fault| (definition.clone(), fault)));
             if audience.destinations.is_empty() {
                 faults.push((format!("audience.{key}.destinations"), "is empty; name at least one destination".into()));
             }

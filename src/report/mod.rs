@@ -1,1 +1,5 @@
-//! What happened and what it means, as values and as text: match rates, audiences, identifier defects.
+//! What happened and what it means, as values: match rates, audiences, identifier defects. The command line and
+//! later the API and the pages show the same ones.
+
+pub mod identifiers;
+pub mod match_rates;

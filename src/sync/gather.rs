@@ -19,6 +19,7 @@ use super::progress::Progress;
 use super::row::{Cells, FactTexts, RowReader, State};
 use crate::config::{AudienceConfig, PrepareConfig};
 use crate::identity::{Arm, Drop, Holdout, HoldoutBuilder, Identity, IdentityBuilder, Role};
+use crate::report::identifiers::IdentifierCounter;
 use crate::ledger::{Target, TargetRow, TargetWriter, consent};
 use crate::warehouse::BatchStream;
 
@@ -47,6 +48,7 @@ pub struct Gathered {
     pub identity: Identity,
     /// `None` when nobody is withheld.
     pub holdout: Option<Holdout>,
+    pub identifiers: IdentifierCounter,
 }
 
 struct PerDestination {
@@ -68,6 +70,7 @@ pub struct Gatherer<'a> {
     ids: IdSpool,
     temp: &'a Path,
     funnel: Funnel,
+    identifier_counter: IdentifierCounter,
     index: u32,
     // Reused from row to row.
     person: CanonicalPerson,
@@ -121,6 +124,7 @@ impl<'a> Gatherer<'a> {
             ids: IdSpool::create(temp)?,
             temp,
             funnel: Funnel::default(),
+            identifier_counter: IdentifierCounter::default(),
             index: 0,
             person: CanonicalPerson::new(),
             members: MemberBuf::new(),
@@ -202,6 +206,7 @@ impl<'a> Gatherer<'a> {
     }
 
     fn count_identifiers(&mut self) {
+        self.identifier_counter.person(&self.person);
         let mut usable = [0_u64; 2];
         for (slot, _) in self.person.identity_digests() {
             usable[usize::from(matches!(slot, Slot::Phone(_)))] += 1;
@@ -247,7 +252,7 @@ impl<'a> Gatherer<'a> {
                 })
             })
             .collect::<Result<_, SyncError>>()?;
-        Ok(Gathered { funnel: self.funnel, destinations, identity, holdout })
+        Ok(Gathered { funnel: self.funnel, destinations, identity, holdout, identifiers: self.identifier_counter })
     }
 }
 

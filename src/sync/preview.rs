@@ -10,6 +10,7 @@ use super::gather::{Prepared, Refiner};
 use super::guards::{Change, refusals};
 use super::progress::Progress;
 use crate::connectors;
+use crate::report::identifiers::IdentifierReport;
 use crate::ledger::{DiffOptions, Ledger, Plan, day_of, diff};
 use crate::transport::RecordingTransport;
 
@@ -20,6 +21,8 @@ pub struct AudiencePlan {
     pub as_of: chrono::DateTime<chrono::Utc>,
     pub segment: Funnel,
     pub destinations: Vec<DestinationPlan>,
+    #[serde(skip)]
+    pub identifiers: IdentifierReport,
 }
 
 /// Its part at one destination.
@@ -97,10 +100,13 @@ impl Engine {
             excluded.merge(&gathered.funnel.excluded);
             destinations.push(self.describe(selection, prepared, &plan, excluded, show).await?);
         }
+        let placeholders = |plan: &DestinationPlan| plan.excluded.get(super::eligibility::reason::SHARED_PLACEHOLDER);
+        let placeholders = destinations.iter().map(placeholders).max().unwrap_or(0);
         Ok(AudiencePlan {
+            identifiers: gathered.identifiers.finish(&selection.audience, placeholders),
             audience: selection.audience.clone(),
             as_of: selection.as_of,
-            segment: gathered.funnel.clone(),
+            segment: gathered.funnel,
             destinations,
         })
     }
@@ -136,7 +142,10 @@ impl Engine {
         show: Show,
     ) -> anyhow::Result<DestinationPlan> {
         let config = self.config.destination(&prepared.name)?;
-        let descriptor = connectors::find(&config.connector).expect("checked when the config was loaded").descriptor;
+        // The connector knows its own settings' limits; without its secrets the platform's have to do.
+        let connected = connectors::connect(&prepared.name, config, &self.environment, &self.base_dir);
+        let builtin = connectors::find(&config.connector).expect("checked when the config was loaded").descriptor;
+        let descriptor = connected.as_ref().map_or(builtin, |connector| connector.descriptor());
         let counts = plan.counts();
         let most = config.batch_members.unwrap_or(descriptor.limits.max_batch_members) as usize;
         let change = Change {
