@@ -388,6 +388,38 @@ async fn explains_one_customer() {
     assert!(six.reason.starts_with("an event has a time that cannot be read"), "{}", six.reason);
 }
 
+#[tokio::test]
+async fn a_segment_of_ones_own_needs_no_mapping() {
+    let mut shop = shop();
+    shop.warehouse.customers = None;
+    let definition =
+        parse(r#"{"sql": "SELECT id AS customer_id, mail AS email_1 FROM people WHERE id IN (1, 4) -- mine"}"#);
+    for events in [true, false] {
+        if !events {
+            shop.warehouse.events.clear();
+        }
+        let sql = base_query(&shop.warehouse, &definition, day("2026-06-01"), shop.source.dialect(), BaseOptions::SYNC);
+        let batch = shop.source.query(&sql.unwrap()).await.unwrap().next().await.unwrap().unwrap();
+        let columns = Columns::new(&batch);
+        assert_eq!(columns.rows(), 2);
+        assert_eq!(columns.get("email_1").unwrap().string(0).as_deref(), Some("a@example.org"));
+        assert_eq!(columns.get("orders_count").and_then(|values| values.i64(0)), events.then_some(2));
+        let count = segment::count(&shop.source, &shop.warehouse, &definition, day("2026-06-01")).await.unwrap();
+        assert_eq!((count.customers, count.inactive, count.unknown), (2, 2, 0));
+    }
+}
+
+#[tokio::test]
+async fn a_customer_listed_twice_counts_once() {
+    let mut shop = shop();
+    let customers = shop.warehouse.customers.as_mut().unwrap();
+    customers.table = "(SELECT * FROM people UNION ALL SELECT * FROM people)".into();
+    customers.filter = Some("mail IS NOT NULL".into());
+    let definition = parse(r#"{"purchase_recency": {"days": 180}}"#);
+    let count = segment::count(&shop.source, &shop.warehouse, &definition, day("2026-06-01")).await.unwrap();
+    assert_eq!((count.customers, count.inactive, count.unknown), (2, 1, 3));
+}
+
 #[test]
 fn says_what_is_not_mapped() {
     let warehouse = warehouse(SHOP_CONFIG);
@@ -396,6 +428,14 @@ fn says_what_is_not_mapped() {
         base_query(&warehouse, &parse(json), day("2026-06-01"), dialect, BaseOptions::SYNC).unwrap_err().to_string()
     };
     assert!(error(r#"{"no_event_days": {"days": 0}}"#).contains("inactive.no_event_days.days"));
+    // The orders have a kind column, which may hold anything; so only literal kinds can be known to be missing.
+    let mut literal_kinds = warehouse.clone();
+    literal_kinds.events[0].kind = "'order'".into();
+    let definition = parse(r#"{"no_event_days": {"kinds": ["visit"], "days": 9}}"#);
+    let sqlite = crate::warehouse::Dialect::Sqlite;
+    let message =
+        base_query(&literal_kinds, &definition, day("2026-06-01"), sqlite, BaseOptions::SYNC).unwrap_err().to_string();
+    assert!(message.contains("of kind visit"), "{message}");
     let bare = WarehouseConfig::default();
     let dialect = crate::warehouse::Dialect::Sqlite;
     let definition = parse(r#"{"no_event_days": {"days": 9}}"#);
