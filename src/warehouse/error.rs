@@ -83,6 +83,7 @@ impl Error {
                 );
             }
             _ => match code {
+                "25006" => (ErrorKind::Denied, "the query tries to write, and a segment may only SELECT"),
                 "42501" => (ErrorKind::Denied, "grant SELECT on the table to this user"),
                 "3D000" => (ErrorKind::Unreachable, "check the database name in [warehouse] uri"),
                 "42P01" | "42703" => (ErrorKind::Query, "check table and column names in [warehouse]"),

@@ -307,4 +307,27 @@ mod tests {
             assert!(error.contains("a.csv") && !error.contains("secret"), "{error}");
         }
     }
+
+    #[cfg(feature = "parquet")]
+    #[tokio::test]
+    async fn reads_parquet() {
+        use std::sync::Arc;
+
+        use arrow_array::{ArrayRef, Int64Array, RecordBatch, StringArray};
+
+        let batch = RecordBatch::try_from_iter([
+            ("id", Arc::new(Int64Array::from(vec![9, 10])) as ArrayRef),
+            ("v", Arc::new(StringArray::from(vec![Some("é"), None])) as ArrayRef),
+        ])
+        .unwrap();
+        let mut bytes = Vec::new();
+        let mut writer = parquet::arrow::ArrowWriter::try_new(&mut bytes, batch.schema(), None).unwrap();
+        writer.write(&batch).unwrap();
+        writer.close().unwrap();
+        let source = load("a.parquet", &bytes, |_| {}).await.unwrap();
+        // As a number 9 is less than 10; as a text it would not be.
+        assert_eq!(first_text(&source, "SELECT v FROM people WHERE id < 10").await.as_deref(), Some("é"));
+        let error = load("a.parquet", &bytes[..40], |_| {}).await.unwrap_err().to_string();
+        assert!(error.contains("not readable as Parquet"), "{error}");
+    }
 }

@@ -141,10 +141,10 @@ async fn pump(connection: &mut PgConnection, copy: &str, mut decoder: CopyDecode
     while let Some(chunk) = chunks.next().await {
         let chunk = chunk.map_err(|error| from_sqlx(&error))?;
         decoder.feed(&chunk)?;
-        if let Some(batch) = decoder.full_batch() {
-            if sender.send(Ok(batch)).await.is_err() {
-                return Ok(());
-            }
+        if let Some(batch) = decoder.full_batch()
+            && sender.send(Ok(batch)).await.is_err()
+        {
+            return Ok(());
         }
     }
     if let Some(batch) = decoder.finish()? {

@@ -177,9 +177,9 @@ pub fn parse_bool(text: &str) -> Option<bool> {
     const FALSE: [&str; 9] = ["false", "f", "0", "no", "n", "denied", "off", "non", "revoked"];
     let text = text.trim();
     let is = |word: &&str| word.eq_ignore_ascii_case(text);
-    if TRUE.iter().any(|word| is(word)) {
+    if TRUE.iter().any(is) {
         Some(true)
-    } else if FALSE.iter().any(|word| is(word)) {
+    } else if FALSE.iter().any(is) {
         Some(false)
     } else {
         None

@@ -30,6 +30,7 @@ pub struct SqliteSource {
     /// What errors call it.
     label: String,
     memory: bool,
+    busy_timeout: Duration,
 }
 
 impl SqliteSource {
@@ -46,12 +47,12 @@ impl SqliteSource {
         if file.is_empty() {
             return Err(Error::config("[warehouse] uri names no SQLite file").hint("uri = \"file:shop.db\""));
         }
-        Ok(Self { uri: format!("file:{path}"), label: file.to_owned(), memory: false })
+        Ok(Self { uri: format!("file:{path}"), label: file.to_owned(), memory: false, busy_timeout: BUSY_TIMEOUT })
     }
 
     /// A named database in memory that lives as long as some connection to it.
     pub(super) fn in_memory(uri: String, label: &str) -> Self {
-        Self { uri, label: label.to_owned(), memory: true }
+        Self { uri, label: label.to_owned(), memory: true, busy_timeout: BUSY_TIMEOUT }
     }
 
     pub(super) fn connect(&self) -> Result<Connection> {
@@ -63,10 +64,11 @@ impl SqliteSource {
         let flags = access | OpenFlags::SQLITE_OPEN_URI | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let connection = Connection::open_with_flags(&self.uri, flags).map_err(|error| self.error(&error))?;
         let set = || -> rusqlite::Result<()> {
-            connection.busy_timeout(BUSY_TIMEOUT)?;
+            connection.busy_timeout(self.busy_timeout)?;
             // Otherwise a misspelt "column" would silently become the text 'column'.
             connection.set_db_config(DbConfig::SQLITE_DBCONFIG_DQS_DML, false)?;
-            connection.pragma_update(None, "cache_size", -65_536)?;
+            // The page cache stays at its default: sorts of that size fit the processor's cache, and were measured a third
+            // faster than with 64 MiB.
             connection.pragma_update(None, "mmap_size", 1_i64 << 30)?;
             // SQLite is built without its mathematical functions; `p_alive` needs the logarithm.
             let flags = FunctionFlags::SQLITE_UTF8 | FunctionFlags::SQLITE_DETERMINISTIC;
@@ -224,7 +226,7 @@ fn from_sqlite(label: &str, error: &rusqlite::Error) -> Error {
     match code {
         Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => make(
             ErrorKind::Busy,
-            &format!("another program kept the file locked for {} s", BUSY_TIMEOUT.as_secs()),
+            "another program keeps the file locked",
             "let it finish, or put the file in WAL mode (PRAGMA journal_mode = WAL)",
         ),
         Some(ErrorCode::NotADatabase) => {
@@ -310,6 +312,14 @@ mod tests {
         Connection::open(&path).unwrap().execute_batch("CREATE TABLE t (id);").unwrap();
         let column = open(&path).query("SELECT \"emial\" FROM t").await.unwrap_err();
         assert!(column.kind() == ErrorKind::Query && column.to_string().contains("emial"), "{column}");
+        let writer = Connection::open(&path).unwrap();
+        writer.execute_batch("BEGIN EXCLUSIVE").unwrap();
+        let mut hurried = open(&path);
+        hurried.busy_timeout = std::time::Duration::from_millis(20);
+        let locked = hurried.check().await.unwrap_err();
+        assert!(locked.kind() == ErrorKind::Busy && locked.is_transient(), "{locked}");
+        drop(writer);
+
         let write = open(&path).query("DELETE FROM t").await.unwrap().next().await.unwrap().unwrap_err();
         assert_eq!(write.kind(), ErrorKind::Denied);
     }

@@ -36,7 +36,11 @@ impl Dialect {
     /// A stored time as an instant that compares with [`Dialect::instant`].
     pub(super) fn time(self, stored: &str, form: TimeForm) -> String {
         match (self, form) {
-            (Self::Sqlite, TimeForm::Auto) => format!("unixepoch({stored}, 'auto')"),
+            // Whole numbers are seconds, or milliseconds when they are that large (as seconds the year 5138).
+            (Self::Sqlite, TimeForm::Auto) => format!(
+                "CASE WHEN typeof({stored}) <> 'integer' THEN unixepoch({stored}, 'auto') \
+                 WHEN abs({stored}) >= 100000000000 THEN {stored} / 1000 ELSE {stored} END"
+            ),
             (Self::Sqlite, TimeForm::UnixSeconds) => format!("CAST({stored} AS INTEGER)"),
             (Self::Sqlite, TimeForm::UnixMillis) => format!("(CAST({stored} AS INTEGER) / 1000)"),
             (Self::Postgresql, TimeForm::Auto) => format!("CAST({stored} AS TIMESTAMPTZ)"),

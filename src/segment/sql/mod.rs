@@ -40,7 +40,8 @@ impl BaseOptions {
 
 /// One row per customer: `customer_id`, `state` (`inactive`, `active`, `unknown`), `last_activity_at`, `orders_count`,
 /// `orders_value_minor` (hundredths, all purchases before `as_of`) and, when asked for, `reason` and the mapped columns
-/// under the names of [`column_aliases`]. Fractions of a second of `as_of` are cut.
+/// under the names of [`column_aliases`]. Fractions of a second of `as_of` are cut. A definition that is a query or table
+/// of one's own needs no mapped customers: its rows, under their own names, are then the segment.
 ///
 /// # Errors
 /// `Config`: the definition is faulty or needs something that is not mapped.
@@ -226,11 +227,12 @@ impl Query {
             writer.events.only_customer = None;
         }
         let has_events = !warehouse.events.is_empty();
-        if let (None, false, Inactive::Sql(_) | Inactive::Table(_)) = (&warehouse.customers, has_events, definition) {
-            return Ok(Self::own_rows(definition, dialect, only_customer));
-        }
         if writer.lasts.is_empty() && has_events {
             writer.lasts.push(writer.events.purchases());
+        }
+        if let (None, Inactive::Sql(_) | Inactive::Table(_)) = (&warehouse.customers, definition) {
+            let facts = has_events.then(|| writer.events.facts(&writer.lasts, false));
+            return Ok(Self::own_rows(definition, dialect, options, facts, only_customer));
         }
 
         let mut ctes = Vec::new();
@@ -258,8 +260,14 @@ impl Query {
         Ok(Self { ctes, select: final_select(dialect, options, &aliases) })
     }
 
-    /// A segment of one's own without any mapping: its rows as they are, all of them in.
-    fn own_rows(definition: &Inactive, dialect: Dialect, only_customer: Option<&str>) -> Self {
+    /// A segment of one's own without mapped customers: its rows as they are, all of them in.
+    fn own_rows(
+        definition: &Inactive,
+        dialect: Dialect,
+        options: BaseOptions,
+        facts: Option<String>,
+        only_customer: Option<&str>,
+    ) -> Self {
         let from = match definition {
             Inactive::Sql(sql) => format!("({}\n)", sql.trim().trim_end_matches(';')),
             Inactive::Table(table) => dialect.table(table),
@@ -267,11 +275,23 @@ impl Query {
         };
         let customer = dialect.text(&format!("s.{}", dialect.name("customer_id")));
         let one = only_customer.map_or_else(String::new, |id| format!(" AND {customer} = {}", literal(id)));
+        let mut columns = if options.columns { vec!["s.*".into()] } else { vec![format!("{customer} AS customer_id")] };
+        columns.push("'inactive' AS state".into());
+        let mut joined = format!("{from} AS s");
+        if facts.is_some() {
+            joined.push_str(&format!(" LEFT JOIN facts AS f ON f.customer_id = {customer}"));
+            columns.push(format!("{} AS last_activity_at", dialect.shown("f.last_activity")));
+            columns.push(dialect_integer(dialect, "COALESCE(f.orders_count, 0)", "orders_count"));
+            columns.push(format!("{} AS orders_value_minor", dialect.whole("f.orders_value")));
+        }
+        if options.reason {
+            columns.push(format!("{} AS reason", literal("in your own segment")));
+        }
         let select = format!(
-            "SELECT s.*, 'inactive' AS state, {} AS reason FROM {from} AS s WHERE {customer} IS NOT NULL{one}",
-            literal("in your own segment")
+            "SELECT {} FROM {joined} WHERE {customer} IS NOT NULL AND trim({customer}) <> ''{one}",
+            columns.join(", ")
         );
-        Self { ctes: Vec::new(), select }
+        Self { ctes: facts.into_iter().map(|facts| ("facts".to_owned(), facts)).collect(), select }
     }
 
     /// Names the SELECT, so that another can stand on it.

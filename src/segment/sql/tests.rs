@@ -124,6 +124,28 @@ impl Golden<'_> {
             let found = self.inactive(&format!("{{\"rfm_matrix\": {{{cell}}}}}"), as_of).await;
             assert_eq!(found.0, rfm[key].as_u64().unwrap(), "{key}");
         }
+        self.rfm_checksum(rfm["checksum_sum_cid_times_rfm_mod_1000000007"].as_u64().unwrap(), as_of).await;
+    }
+
+    /// Every customer's cell, out of the reasons.
+    async fn rfm_checksum(&self, wanted: u64, as_of: &str) {
+        let definition = parse(r#"{"rfm_matrix": {"cells": [{}]}}"#);
+        let options = BaseOptions { only_inactive: true, columns: false, reason: true };
+        let dialect = self.source.dialect();
+        let sql = base_query(self.warehouse, &definition, day(as_of), dialect, options).unwrap();
+        let mut stream = self.source.query(&sql).await.unwrap();
+        let mut sum = 0;
+        while let Some(batch) = stream.next().await {
+            let batch = batch.unwrap();
+            let columns = Columns::new(&batch);
+            for row in 0..columns.rows() {
+                let id = columns.get("customer_id").unwrap().i64(row).unwrap() as u64;
+                let reason = columns.get("reason").unwrap().string(row).unwrap();
+                let cell: u64 = reason.chars().filter(char::is_ascii_digit).collect::<String>().parse().unwrap();
+                sum = (sum + id * cell) % 1_000_000_007;
+            }
+        }
+        assert_eq!(sum, wanted);
     }
 
     async fn p_alive(&self) {
@@ -366,6 +388,38 @@ async fn explains_one_customer() {
     assert!(six.reason.starts_with("an event has a time that cannot be read"), "{}", six.reason);
 }
 
+#[tokio::test]
+async fn a_segment_of_ones_own_needs_no_mapping() {
+    let mut shop = shop();
+    shop.warehouse.customers = None;
+    let definition =
+        parse(r#"{"sql": "SELECT id AS customer_id, mail AS email_1 FROM people WHERE id IN (1, 4) -- mine"}"#);
+    for events in [true, false] {
+        if !events {
+            shop.warehouse.events.clear();
+        }
+        let sql = base_query(&shop.warehouse, &definition, day("2026-06-01"), shop.source.dialect(), BaseOptions::SYNC);
+        let batch = shop.source.query(&sql.unwrap()).await.unwrap().next().await.unwrap().unwrap();
+        let columns = Columns::new(&batch);
+        assert_eq!(columns.rows(), 2);
+        assert_eq!(columns.get("email_1").unwrap().string(0).as_deref(), Some("a@example.org"));
+        assert_eq!(columns.get("orders_count").and_then(|values| values.i64(0)), events.then_some(2));
+        let count = segment::count(&shop.source, &shop.warehouse, &definition, day("2026-06-01")).await.unwrap();
+        assert_eq!((count.customers, count.inactive, count.unknown), (2, 2, 0));
+    }
+}
+
+#[tokio::test]
+async fn a_customer_listed_twice_counts_once() {
+    let mut shop = shop();
+    let customers = shop.warehouse.customers.as_mut().unwrap();
+    customers.table = "(SELECT * FROM people UNION ALL SELECT * FROM people)".into();
+    customers.filter = Some("mail IS NOT NULL".into());
+    let definition = parse(r#"{"purchase_recency": {"days": 180}}"#);
+    let count = segment::count(&shop.source, &shop.warehouse, &definition, day("2026-06-01")).await.unwrap();
+    assert_eq!((count.customers, count.inactive, count.unknown), (2, 1, 3));
+}
+
 #[test]
 fn says_what_is_not_mapped() {
     let warehouse = warehouse(SHOP_CONFIG);
@@ -374,6 +428,14 @@ fn says_what_is_not_mapped() {
         base_query(&warehouse, &parse(json), day("2026-06-01"), dialect, BaseOptions::SYNC).unwrap_err().to_string()
     };
     assert!(error(r#"{"no_event_days": {"days": 0}}"#).contains("inactive.no_event_days.days"));
+    // The orders have a kind column, which may hold anything; so only literal kinds can be known to be missing.
+    let mut literal_kinds = warehouse.clone();
+    literal_kinds.events[0].kind = "'order'".into();
+    let definition = parse(r#"{"no_event_days": {"kinds": ["visit"], "days": 9}}"#);
+    let sqlite = crate::warehouse::Dialect::Sqlite;
+    let message =
+        base_query(&literal_kinds, &definition, day("2026-06-01"), sqlite, BaseOptions::SYNC).unwrap_err().to_string();
+    assert!(message.contains("of kind visit"), "{message}");
     let bare = WarehouseConfig::default();
     let dialect = crate::warehouse::Dialect::Sqlite;
     let definition = parse(r#"{"no_event_days": {"days": 9}}"#);
@@ -394,4 +456,130 @@ async fn counts_over_a_plain_csv_file() {
     std::fs::write(&path, "customer_id,when\n1,2025-01-01\n").unwrap();
     let error = segment::count_from_events_csv(&path, &definition, day("2026-06-01")).await.unwrap_err().to_string();
     assert!(error.contains("no column named ts") && error.contains("customer_id, ts, kind, value"), "{error}");
+}
+
+/// The raw invoice lines, aggregated by a query in the mapping, give the same figures.
+#[cfg(feature = "parquet")]
+#[tokio::test]
+async fn raw_lines_in_parquet() {
+    let Some(folder) = std::env::var_os("REVEIL_DATA_DIR") else {
+        eprintln!("note: REVEIL_DATA_DIR is not set; the Parquet lines are left out");
+        return;
+    };
+    let file = Path::new(&folder).join("online_retail_lines.parquet");
+    let mut warehouse = warehouse(
+        "driver = 'files'
+        [events]
+        table = \"(SELECT * FROM lines WHERE substr(invoice, 1, 1) BETWEEN '0' AND '9' AND quantity > 0 AND price_mills >= 10)\"
+        customer_id = 'customer_id'
+        at = 'ts'",
+    );
+    warehouse.files.insert("lines".into(), crate::config::warehouse::ListFile::new(file));
+    let source = crate::warehouse::open(&warehouse).await.unwrap();
+    let definition = parse(r#"{"purchase_recency": {"days": 180}}"#);
+    let count = segment::count(source.as_ref(), &warehouse, &definition, day("2011-09-01")).await.unwrap();
+    let wanted = &golden("inactivity.json")["online_retail_raw_lines_crosscheck"]["X=180"];
+    assert_eq!((count.inactive, count.customers), (wanted[0].as_u64().unwrap(), wanted[1].as_u64().unwrap()));
+}
+
+const DEFINITIONS: [&str; 8] = [
+    r#"{"no_event_days": {"kinds": ["order", "click"], "days": 180}}"#,
+    r#"{"multi_channel": {"channels": [{"kind": "order", "days": 180}, {"kind": "click", "days": 400}]}}"#,
+    r#"{"not": {"no_event_days": {"kinds": ["click"], "days": 400}}}"#,
+    r#"{"never_active": {"days": 365}}"#,
+    r#"{"no_open_campaigns": {"campaigns": 2}}"#,
+    r#"{"any": [{"sql": "SELECT id AS customer_id FROM people WHERE id = 4"}, {"purchase_recency": {"days": 180}}]}"#,
+    r#"{"rfm_matrix": {"bins": 2, "cells": [{"r": [1]}]}}"#,
+    r#"{"all": [{"personal_cadence": {"k": 2, "min_days": 2, "fallback_days": 90}}, {"p_alive": {"theta": [1, 5, 1, 1], "p": 0.9}}]}"#,
+];
+
+/// A small shop with customers, two tables of events and deliveries is judged alike by both databases.
+#[tokio::test]
+async fn sqlite_and_postgresql_agree() {
+    let Some(server) = postgres::TestPostgres::start() else { return };
+    let clean = SHOP.replace(", ('6', 'yesterday', 4, 'order')", "").replace("ordered_at,", "ordered_at TEXT,");
+    let mut connection = sqlx::PgConnection::connect(&server.uri()).await.unwrap();
+    sqlx::raw_sql(sqlx::AssertSqlSafe(clean.clone())).execute(&mut connection).await.unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("shop.db");
+    rusqlite::Connection::open(&path).unwrap().execute_batch(&clean).unwrap();
+    let sqlite = SqliteSource::new(&SecretString::from(format!("file:{}", path.display()))).unwrap();
+    let server = (PostgresSource::new(&SecretString::from(server.uri())).unwrap(), server);
+
+    for json in DEFINITIONS {
+        let mut answers = Vec::new();
+        for source in [&sqlite as &dyn Source, &server.0] {
+            let warehouse = segment::resolve(source, &warehouse(SHOP_CONFIG)).await.unwrap();
+            let options = BaseOptions { only_inactive: false, columns: true, reason: true };
+            let sql = base_query(&warehouse, &parse(json), day("2026-06-01"), source.dialect(), options).unwrap();
+            let batch = source.query(&format!("{sql} ORDER BY 1")).await.unwrap().next().await.unwrap().unwrap();
+            let columns = Columns::new(&batch);
+            let text = |name: &str, row| columns.get(name).unwrap().string(row);
+            let answer: Vec<_> = (0..columns.rows())
+                .map(|row| {
+                    let names = ["customer_id", "state", "orders_count", "orders_value_minor", "email_1", "country"];
+                    (names.map(|name| text(name, row)), columns.get("last_activity_at").unwrap().time(row))
+                })
+                .collect();
+            assert_eq!(answer.len(), 6, "{json}");
+            assert!((0..6).all(|row| text("reason", row).is_some_and(|reason| !reason.is_empty())), "{json}");
+            answers.push(answer);
+        }
+        assert_eq!(answers[0], answers[1], "{json}");
+    }
+}
+
+#[tokio::test]
+async fn postgresql_reads_any_type_and_hides_values() {
+    let Some(server) = postgres::TestPostgres::start() else { return };
+    let source = PostgresSource::new(&SecretString::from(server.uri())).unwrap();
+    let sql = "SELECT 1.50::numeric AS v, true AS v, '\\x01'::bytea AS v, DATE '2011-09-01' AS v, 7::smallint AS v,
+        '6ba7b810-9dad-11d1-80b4-00c04fd430c8'::uuid AS v, ARRAY[1,2] AS v, 'infinity'::timestamptz AS v,
+        2.5::real AS v, TIMESTAMP '2011-09-01 10:00' AS v, NULL AS v; ";
+    let batch = source.query(sql).await.unwrap().next().await.unwrap().unwrap();
+    let texts: Vec<Option<String>> = (0..batch.num_columns())
+        .map(|index| Columns::new(&batch.project(&[index]).unwrap()).get("v").unwrap().string(0))
+        .collect();
+    let wanted = [
+        Some("1.50"),
+        Some("true"),
+        Some("\\x01"),
+        Some("2011-09-01T00:00:00Z"),
+        Some("7"),
+        Some("6ba7b810-9dad-11d1-80b4-00c04fd430c8"),
+        Some("{1,2}"),
+        None,
+        Some("2.5"),
+        Some("2011-09-01T10:00:00Z"),
+        None,
+    ];
+    assert_eq!(texts, wanted.map(|text| text.map(String::from)));
+
+    let sql = "SELECT (CASE WHEN n > 3 THEN 'secret@mail.example' ELSE '1' END)::int FROM generate_series(1, 5) AS n";
+    let error = source.query(sql).await.unwrap().next().await.unwrap().unwrap_err();
+    assert!(!format!("{error} {error:?}").contains("secret"), "{error}");
+    let error = source.query("SELECT emial FROM pg_class").await.unwrap_err();
+    assert!(error.to_string().contains("emial"), "{error}");
+    let mut connection = sqlx::PgConnection::connect(&server.uri()).await.unwrap();
+    sqlx::raw_sql("CREATE SEQUENCE counter").execute(&mut connection).await.unwrap();
+    let write = source.query("SELECT nextval('counter') AS v").await.unwrap().next().await.unwrap().unwrap_err();
+    assert_eq!(write.kind(), crate::warehouse::ErrorKind::Denied);
+
+    // Dropping a stream frees the server.
+    let mut stream = source.query("SELECT a.n FROM generate_series(1, 100000000) AS a(n)").await.unwrap();
+    stream.next().await.unwrap().unwrap();
+    drop(stream);
+    let sorting = source.query("SELECT count(*) FROM generate_series(1, 1000000000) AS a(n)").await.unwrap();
+    tokio::time::sleep(std::time::Duration::from_millis(200)).await;
+    drop(sorting);
+    let begun = std::time::Instant::now();
+    loop {
+        let count =
+            "SELECT count(*) FROM pg_stat_activity WHERE query LIKE 'COPY%generate_series%' AND state = 'active'";
+        if sqlx::query_scalar::<_, i64>(count).fetch_one(&mut connection).await.unwrap() == 0 {
+            break;
+        }
+        assert!(begun.elapsed().as_secs() < 20, "a query goes on after its stream was dropped");
+        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+    }
 }
