@@ -53,13 +53,13 @@ fn target(dir: &Path, customers: std::ops::Range<u64>) -> Target {
 }
 
 fn apply(ledger: &mut Ledger, plan: &Plan) {
+    ledger.forget(plan).expect("room on the disk");
     for operation in [Operation::Remove, Operation::Add] {
         for batch in plan.batches(operation, BATCH_MEMBERS, None) {
             let seq = ledger.intend(&batch.expect("just written")).expect("room on the disk");
             ledger.accept(seq, &[], None, Utc::now()).expect("room on the disk");
         }
     }
-    ledger.forget(plan).expect("room on the disk");
 }
 
 /// Peak resident memory of this process so far, in MiB.

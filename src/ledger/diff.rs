@@ -14,7 +14,7 @@ use reveil_sdk::{IdentifierKind, MemberBuf, MemberKey, MemberRef, ValueRef};
 use super::effective::{Bucket, Effective, bits_for};
 use super::error::{LedgerError, Result};
 use super::plan::{Plan, PlanWriter};
-use super::record::{REJECTED, UNCERTAIN, WHOLE, anchors, has, is_anchor, join, without};
+use super::record::{REJECTED, UNCERTAIN, anchors, has, is_anchor, join, without};
 use super::removals::{Candidates, Later};
 use super::store::Ledger;
 use super::target::{Target, TargetRow};
@@ -210,39 +210,37 @@ where
             let first = row.read(&bucket.target);
             let key = first.member.key();
             while let Some(record) = records.next_if(|record| record.key() < key) {
-                self.gone(record)?;
+                self.gone(record, bucket.ledger.is_pending(record))?;
             }
             let record = records.next_if(|record| record.key() == key);
             let repeats = |next: &&Row| next.prefix() == row.prefix() && next.read(&bucket.target).member.key() == key;
             let repeats = rest[1..].iter().take_while(repeats).count();
             let (same, after) = rest.split_at(1 + repeats);
             rest = after;
-            let pending = || bucket.ledger.pending.binary_search(&key).is_ok();
+            let record = record.map(|record| (record, bucket.ledger.is_pending(record)));
             if repeats == 0 {
                 self.refined.clear();
                 if !(self.refine)(first, &mut self.refined) {
                     self.plan.counts.dropped += 1;
-                    self.absent(record)?;
+                    record.map_or(Ok(()), |(record, pending)| self.gone(record, pending))?;
                     continue;
                 }
                 let refined = std::mem::take(&mut self.refined);
                 let member = refined.last().unwrap_or(first.member);
                 debug_assert!(member.key() == key, "refining keeps the key");
-                if self.wanted(first.group, member, record)? && !pending() {
+                if self.wanted(first.group, member, record)? {
                     self.covered.set(self.first_row + row.number());
                 }
                 self.refined = refined;
             } else {
                 let rows = same.iter().map(|row| row.read(&bucket.target));
                 self.several(key, rows, record, |merge| {
-                    if !pending() {
-                        same.iter().for_each(|row| merge.covered.set(merge.first_row + row.number()));
-                    }
+                    same.iter().for_each(|row| merge.covered.set(merge.first_row + row.number()));
                 })?;
             }
         }
         while let Some(record) = records.next_if(|_| true) {
-            self.gone(record)?;
+            self.gone(record, bucket.ledger.is_pending(record))?;
         }
         Ok(())
     }
@@ -252,7 +250,7 @@ where
         &mut self,
         key: MemberKey,
         rows: impl Iterator<Item = TargetRow<'a>>,
-        record: Option<MemberRef<'_>>,
+        record: Option<(MemberRef<'_>, bool)>,
         cover: impl Fn(&mut Self),
     ) -> Result<()> {
         let mut joined = std::mem::take(&mut self.joined);
@@ -284,7 +282,7 @@ where
             }
         }
         match group {
-            None => self.absent(record)?,
+            None => record.map_or(Ok(()), |(record, pending)| self.gone(record, pending))?,
             Some(group) => {
                 let member = joined.last().expect("pushed before");
                 if self.wanted(group, member, record)? && complete {
@@ -296,23 +294,21 @@ where
         Ok(())
     }
 
-    fn absent(&mut self, record: Option<MemberRef<'_>>) -> Result<()> {
-        record.map_or(Ok(()), |record| self.gone(record))
-    }
-
     /// The member has a record and is not in the target.
-    fn gone(&mut self, record: MemberRef<'_>) -> Result<()> {
-        if record.ledger_bits() == REJECTED {
+    fn gone(&mut self, record: MemberRef<'_>, pending: bool) -> Result<()> {
+        // While a verdict may yet bring back what was on the platform, a removal is the safe way.
+        if record.ledger_bits() == REJECTED && !pending {
             self.scratch.clear();
-            self.scratch.push_member(record, 0, WHOLE);
+            self.scratch.push_member(record, 0, 0);
             return self.plan.forget(self.scratch.last().expect("just pushed"));
         }
-        self.candidates.gone(record)
+        self.candidates.gone(record, pending)
     }
 
-    /// The member is in the target. Returns whether its record answers for all its identifiers.
-    fn wanted(&mut self, group: u8, member: MemberRef<'_>, record: Option<MemberRef<'_>>) -> Result<bool> {
-        let Some(record) = record else {
+    /// The member is in the target; `record` with whether it is pending. Returns whether the record answers for
+    /// all identifiers of the member.
+    fn wanted(&mut self, group: u8, member: MemberRef<'_>, record: Option<(MemberRef<'_>, bool)>) -> Result<bool> {
+        let Some((record, pending)) = record else {
             self.plan.counts.add += 1;
             self.plan.add(group, member)?;
             return Ok(false);
@@ -348,14 +344,14 @@ where
                 without(record, 0, 0, &mut self.scratch, kept);
             } else {
                 self.scratch.clear();
-                self.scratch.push_member(record, 0, WHOLE);
+                self.scratch.push_member(record, 0, 0);
             }
             let lost = self.scratch.last().expect("just encoded");
-            self.candidates.lost(lost, later, group, member)?;
+            self.candidates.lost(lost, pending, later, group, member)?;
         } else {
             later.put(&mut self.plan, group, member)?;
         }
-        Ok(!change.gained)
+        Ok(!change.gained && !pending)
     }
 }
 

@@ -29,10 +29,17 @@ pub fn day_of(timestamp: i64) -> u16 {
 #[derive(Debug, Default)]
 pub(crate) struct Bucket {
     pub(crate) records: Vec<u8>,
-    /// Keys, sorted, whose last add still waits for its verdict.
+    /// Keys, sorted, of records whose last word is not spoken: a verdict may undo what was done to them.
     pub(crate) pending: Vec<MemberKey>,
     base: Vec<u8>,
     ops: Vec<u8>,
+}
+
+impl Bucket {
+    /// Whether a verdict may yet change the record.
+    pub(crate) fn is_pending(&self, record: MemberRef<'_>) -> bool {
+        !self.pending.is_empty() && self.pending.binary_search(&record.key()).is_ok()
+    }
 }
 
 /// The base and the scattered effects of journal entries.
@@ -107,7 +114,7 @@ fn effect_of(entry: &Entry, index: u32) -> Option<(Effect, u16, bool)> {
                     let effect = if rejected { Effect::AddRejected } else { Effect::Added };
                     Some((effect, day_of(*at), ticket.is_some()))
                 }
-                Operation::Remove => (!rejected).then_some((Effect::Removed, 0, false)),
+                Operation::Remove => (!rejected).then_some((Effect::Removed, 0, ticket.is_some())),
             }
         }
     }

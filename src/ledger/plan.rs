@@ -33,8 +33,8 @@ pub struct PlanCounts {
     pub rejected_kept: u64,
     /// Records dropped or shortened without sending anything.
     pub forget: u64,
-    /// No longer wanted, but each identifier is wanted of another member that is not yet surely on the platform;
-    /// nothing happens until it is.
+    /// No longer wanted, but each identifier is wanted of another member that is not yet surely on the platform, or
+    /// shared with a member that still waits for a verdict; nothing happens until that is clear.
     pub held_for_others: u64,
     /// Rows that repeat the key of an earlier row; joined to it.
     pub duplicates: u64,

@@ -18,8 +18,6 @@ use reveil_sdk::{IdentifierKind, MemberBuf, MemberRef, ValueRef};
 pub(crate) const UNCERTAIN: u8 = 1;
 /// The platform refused the member.
 pub(crate) const REJECTED: u8 = 2;
-/// In the ledger bits of a member of a removal: the record goes entirely, whatever is left of it.
-pub(crate) const WHOLE: u8 = 1;
 
 /// What happened to a member of a batch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -110,7 +108,7 @@ pub(crate) struct RecordState {
     record: MemberBuf,
     scratch: MemberBuf,
     present: bool,
-    /// The last add of it waits for the platform's verdict, so it may yet be undone.
+    /// Something done to it waits for the platform's verdict, so it may yet be undone.
     pub(crate) pending: bool,
 }
 
@@ -134,9 +132,7 @@ impl RecordState {
             Effect::Removed => self.subtract(member),
             Effect::RemoveUncertain => self.mark_uncertain(),
         }
-        if !matches!(effect, Effect::Removed | Effect::RemoveUncertain) {
-            self.pending = pending;
-        }
+        self.pending |= pending;
     }
     /// `bits` when nothing of the member was on the platform, `bits_over` when something may have been.
     fn put(&mut self, member: MemberRef<'_>, day: u16, bits: u8, bits_over: u8) {
@@ -153,12 +149,9 @@ impl RecordState {
         }
         self.present = true;
     }
+    /// With no anchor left the record goes; so does one that had none.
     fn subtract(&mut self, member: MemberRef<'_>) {
         let Some(old) = (if self.present { self.record.last() } else { None }) else { return };
-        if member.ledger_bits() & WHOLE != 0 {
-            self.present = false;
-            return;
-        }
         // With fewer identifiers it is another member to the platform, which may take it now.
         let bits = if old.ledger_bits() == REJECTED | UNCERTAIN { UNCERTAIN } else { old.ledger_bits() };
         let drop = |kind, value: ValueRef<'_>| is_anchor(kind) && has(member, (kind, value));

@@ -10,7 +10,7 @@ use reveil_sdk::{MemberBuf, MemberRef};
 
 use super::error::{LedgerError, Result};
 use super::plan::PlanWriter;
-use super::record::{WHOLE, anchors, is_anchor, without};
+use super::record::{anchors, is_anchor, without};
 use super::spill::{Spill, SpillWriter};
 use super::target::{Target, TargetRow};
 use super::wanted::{Bitmap, TABLE_ANCHORS, Want, WantTable, Wants, marks, part_of};
@@ -43,7 +43,7 @@ impl Later {
 
 /// In place of a [`Later`]: the member is not in the target.
 const GONE: u8 = 0xff;
-const HEAD: usize = 2;
+const HEAD: usize = 3;
 
 pub(super) struct Candidates {
     dir: PathBuf,
@@ -55,6 +55,8 @@ pub(super) struct Candidates {
 struct Candidate<'a> {
     /// What to remove: the whole record when gone, the lost identifiers otherwise.
     lost: MemberRef<'a>,
+    /// A verdict may undo what was done to the record.
+    pending: bool,
     /// What the target wants of the member, unless it is gone.
     wanted: Option<(Later, u8, MemberRef<'a>)>,
 }
@@ -68,11 +70,18 @@ impl Candidates {
         marks(lost, |_| self.anchors += 1);
         self.spill.push(0, &[&head, lost.bytes(), member]).map_err(LedgerError::spill(&self.dir))
     }
-    pub(super) fn gone(&mut self, record: MemberRef<'_>) -> Result<()> {
-        self.push([GONE, 0], record, &[])
+    pub(super) fn gone(&mut self, record: MemberRef<'_>, pending: bool) -> Result<()> {
+        self.push([GONE, 0, u8::from(pending)], record, &[])
     }
-    pub(super) fn lost(&mut self, lost: MemberRef<'_>, later: Later, group: u8, member: MemberRef<'_>) -> Result<()> {
-        self.push([later as u8, group], lost, member.bytes())
+    pub(super) fn lost(
+        &mut self,
+        lost: MemberRef<'_>,
+        pending: bool,
+        later: Later,
+        group: u8,
+        member: MemberRef<'_>,
+    ) -> Result<()> {
+        self.push([later as u8, group, u8::from(pending)], lost, member.bytes())
     }
     /// Looks every identifier up in the target and plans what may be done.
     pub(super) fn resolve(
@@ -100,7 +109,7 @@ impl Candidates {
             each(&spill, &self.dir, |candidate| {
                 marks(candidate.lost, |mark| {
                     if ours(mark) {
-                        table.insert(mark)
+                        table.insert(mark, candidate.pending);
                     }
                 });
                 Ok(())
@@ -114,7 +123,7 @@ impl Candidates {
             each(&spill, &self.dir, |candidate| {
                 marks(candidate.lost, |mark| {
                     if ours(mark) {
-                        wants.set(number, table.get(mark).expect("inserted above"));
+                        wants.set(number, table.take(mark).expect("inserted above"));
                     }
                     number += 1;
                 });
@@ -133,7 +142,7 @@ fn each(spill: &Spill, dir: &Path, mut take: impl FnMut(Candidate<'_>) -> Result
     while spill.read_chunk(0, index, &mut chunk).map_err(LedgerError::spill(dir))? {
         index += 1;
         let mut rest = chunk.as_slice();
-        while let Some(([later, group], bytes)) = rest.split_first_chunk::<HEAD>() {
+        while let Some(([later, group, pending], bytes)) = rest.split_first_chunk::<HEAD>() {
             let lost = MemberRef::read(bytes).expect("chunks hold whole candidates");
             rest = &bytes[lost.bytes().len()..];
             let wanted = Later::from_code(*later).map(|later| {
@@ -141,7 +150,7 @@ fn each(spill: &Spill, dir: &Path, mut take: impl FnMut(Candidate<'_>) -> Result
                 rest = &rest[member.bytes().len()..];
                 (later, *group, member)
             });
-            take(Candidate { lost, wanted })?;
+            take(Candidate { lost, pending: *pending != 0, wanted })?;
         }
     }
     Ok(())
@@ -193,24 +202,22 @@ fn settle(
     });
     let [send, held, covered] =
         [Want::Nobody, Want::Wanted, Want::Covered].map(|want| own.iter().filter(|own| **own == want).count());
-    // The anchors that stand so, alone: names and places stay home.
-    let pick = |want: Want, bits: u8, scratch: &mut MemberBuf| {
+    // The anchors that stand so, alone: names and places stay home, unless there is nothing else.
+    let pick = |want: Want, scratch: &mut MemberBuf| {
         if anchors(lost).next().is_none() {
             scratch.clear();
-            scratch.push_member(lost, 0, WHOLE);
+            scratch.push_member(lost, 0, 0);
             return;
         }
         let mut wants = own.iter();
-        without(lost, 0, bits, scratch, |kind, _| !is_anchor(kind) || wants.next() != Some(&want));
+        without(lost, 0, 0, scratch, |kind, _| !is_anchor(kind) || wants.next() != Some(&want));
     };
-    let whole = candidate.wanted.is_none() && held == 0;
     if send > 0 {
-        pick(Want::Nobody, if whole { WHOLE } else { 0 }, scratch);
+        pick(Want::Nobody, scratch);
         plan.remove(scratch.last().expect("just encoded"))?;
     }
-    // A whole removal takes the covered ones along.
-    if covered > 0 && !(send > 0 && whole) {
-        pick(Want::Covered, if whole { WHOLE } else { 0 }, scratch);
+    if covered > 0 {
+        pick(Want::Covered, scratch);
         plan.forget(scratch.last().expect("just encoded"))?;
     }
     match candidate.wanted {

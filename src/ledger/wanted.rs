@@ -1,7 +1,7 @@
 //! Which identifiers about to be removed does another member of the target still want?
 //!
 //! The identifiers to remove go to a compact table (8 bytes a slot), through which the target is streamed. They
-//! are told apart by 62 bits of the digest: among 10^8 members a chance collision (about 1 in 10^3 for a whole
+//! are told apart by 60 bits of the digest: among 10^8 members a chance collision (about 1 in 30 for a whole
 //! audience exchanged at once) would keep one identifier for as long as both members stay.
 
 use reveil_sdk::{MemberRef, ValueRef};
@@ -12,14 +12,14 @@ use super::record::anchors;
 /// Most identifiers that one table takes: 64 MiB at 60 % load.
 pub(crate) const TABLE_ANCHORS: u64 = if cfg!(test) { 4 } else { 5_000_000 };
 
-/// How the target stands to an identifier that a member has lost.
+/// What may be done about an identifier that a member has lost.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Want {
     /// Nobody wants it: it is to be removed.
     Nobody = 1,
-    /// A member wants it that is not surely on the platform with it.
+    /// A member wants it that is not surely on the platform with it, or it is not clear who answers for it.
     Wanted = 2,
-    /// A member wants it, and its record answers for it.
+    /// Another record answers for it.
     Covered = 3,
 }
 
@@ -52,7 +52,7 @@ pub(crate) fn marks(member: MemberRef<'_>, mut each: impl FnMut(u64)) {
 
 /// Spreads marks evenly even if they were not digests.
 fn spread(mark: u64) -> u64 {
-    (mark | 3).wrapping_mul(0x9e37_79b9_7f4a_7c15)
+    (mark | FLAGS).wrapping_mul(0x9e37_79b9_7f4a_7c15)
 }
 
 /// The part of `parts` a mark belongs to, when one table cannot hold all.
@@ -60,14 +60,21 @@ pub(crate) fn part_of(mark: u64, parts: u64) -> u64 {
     if parts == 1 { 0 } else { ((u128::from(spread(mark).swap_bytes()) * u128::from(parts)) >> 64) as u64 }
 }
 
-/// Open addressing; the two low bits of a slot are the [`Want`], 0 is empty.
+/// Open addressing. The low bits of a slot are the [`Want`], then whether several lost members hold the
+/// identifier, then whether the record of any is pending; 0 is empty.
 #[derive(Debug)]
 pub(crate) struct WantTable {
     slots: Vec<u64>,
     shift: u32,
-    /// A bit for each mark, of some 7 to 13 bits a mark. Small enough for the processor's cache, it answers most questions.
+    /// A bit for each mark, of some 7 to 13 bits a mark. Small enough for the processor's cache, it answers most
+    /// questions.
     hints: Vec<u64>,
 }
+
+const WANT: u64 = 3;
+const SHARED: u64 = 4;
+const PENDING: u64 = 8;
+const FLAGS: u64 = WANT | SHARED | PENDING;
 
 impl WantTable {
     pub(crate) fn new(anchors: u64) -> Self {
@@ -82,18 +89,18 @@ impl WantTable {
     }
     fn find(&self, mark: u64) -> usize {
         let mut at = (spread(mark) >> self.shift) as usize;
-        while self.slots[at] != 0 && (self.slots[at] ^ mark) >> 2 != 0 {
+        while self.slots[at] != 0 && (self.slots[at] ^ mark) & !FLAGS != 0 {
             at = (at + 1) & (self.slots.len() - 1);
         }
         at
     }
-    pub(crate) fn insert(&mut self, mark: u64) {
+    pub(crate) fn insert(&mut self, mark: u64, pending: bool) {
         let (word, bit) = self.hint(mark);
         self.hints[word] |= bit;
         let at = self.find(mark);
-        if self.slots[at] == 0 {
-            self.slots[at] = mark & !3 | Want::Nobody as u64;
-        }
+        let slot = &mut self.slots[at];
+        *slot = if *slot == 0 { mark & !FLAGS | Want::Nobody as u64 } else { *slot | SHARED };
+        *slot |= if pending { PENDING } else { 0 };
     }
     /// Raises what is known of the mark, if it is to be removed at all.
     pub(crate) fn want(&mut self, mark: u64, want: Want) {
@@ -103,12 +110,26 @@ impl WantTable {
         }
         let at = self.find(mark);
         let slot = self.slots[at];
-        if slot != 0 && slot & 3 < want as u64 {
-            self.slots[at] = slot & !3 | want as u64;
+        if slot != 0 && slot & WANT < want as u64 {
+            self.slots[at] = slot & !WANT | want as u64;
         }
     }
-    pub(crate) fn get(&self, mark: u64) -> Option<Want> {
-        Want::from_code(self.slots[self.find(mark)] & 3)
+    /// What may be done for the next member that lost the mark. Of several that hold an unwanted one, the first
+    /// removes it and answers for it until that is accepted; the others let go of it, or else they would believe
+    /// it on the platform if their own removal came to nothing. With a record that may be undone among them, none
+    /// can answer for the others, and all wait.
+    pub(crate) fn take(&mut self, mark: u64) -> Option<Want> {
+        let at = self.find(mark);
+        let slot = self.slots[at];
+        let want = Want::from_code(slot & WANT)?;
+        if want != Want::Nobody {
+            return Some(want);
+        }
+        if slot & SHARED != 0 && slot & PENDING != 0 {
+            return Some(Want::Wanted);
+        }
+        self.slots[at] = slot & !WANT | Want::Covered as u64;
+        Some(want)
     }
 }
 
