@@ -1,0 +1,497 @@
+//! What a projection assumes: fourteen values, each with its uncertainty and its source.
+//!
+//! Starts from a platform's priors; a user's options and observations replace them one by one. Two values depend on the
+//! others and are settled last: the cap is not assumed when match, in-flight share, budget and CPM were all given (they
+//! fix the impressions already), and without a budget the projection spends what the cap allows.
+
+use super::{
+    distribution::Distribution,
+    funnel::Campaign,
+    priors::{self, Identifiers, PlatformPrior},
+    update,
+};
+
+/// The assumptions, in the order reports print them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(usize)]
+pub enum Field {
+    /// Share of persons matched.
+    Match,
+    /// Share of the matched served in the flight.
+    InFlight,
+    /// Media money.
+    Budget,
+    /// Price per 1,000 impressions.
+    Cpm,
+    /// Impressions per person and flight at most.
+    Cap,
+    /// Shape of the reach curve.
+    Shape,
+    /// Clicks per impression.
+    Ctr,
+    /// Visits per click.
+    Landing,
+    /// Orders per visit.
+    Cvr,
+    /// Average order value.
+    Aov,
+    /// Gross margin share.
+    Margin,
+    /// Cost besides media.
+    Fixed,
+    /// Spontaneous return.
+    P0,
+    /// Relative lift among the reached.
+    Lift,
+}
+
+/// Number of assumptions.
+pub(crate) const FIELDS: usize = 14;
+
+impl Field {
+    /// All of them, in report order.
+    pub const ALL: [Self; FIELDS] = [
+        Self::Match,
+        Self::InFlight,
+        Self::Budget,
+        Self::Cpm,
+        Self::Cap,
+        Self::Shape,
+        Self::Ctr,
+        Self::Landing,
+        Self::Cvr,
+        Self::Aov,
+        Self::Margin,
+        Self::Fixed,
+        Self::P0,
+        Self::Lift,
+    ];
+
+    /// Name in JSON; the option of the command line is the same with dashes.
+    pub fn name(self) -> &'static str {
+        self.words().0
+    }
+
+    /// What it means, for people.
+    pub fn label(self) -> &'static str {
+        self.words().1
+    }
+
+    fn words(self) -> (&'static str, &'static str) {
+        match self {
+            Self::Match => ("match", "share of persons the platform recognises"),
+            Self::InFlight => ("in_flight", "share of those it can show ads to"),
+            Self::Budget => ("budget", "media budget"),
+            Self::Cpm => ("cpm", "price of 1,000 ad views"),
+            Self::Cap => ("cap", "most ad views per person"),
+            Self::Shape => ("shape", "how evenly views spread over people"),
+            Self::Ctr => ("ctr", "clicks per ad view"),
+            Self::Landing => ("landing", "share of clicks that reach the shop"),
+            Self::Cvr => ("cvr", "orders per visit"),
+            Self::Aov => ("aov", "average order value"),
+            Self::Margin => ("margin", "gross margin"),
+            Self::Fixed => ("fixed", "cost besides media"),
+            Self::P0 => ("p0", "share who return without any ads"),
+            Self::Lift => ("lift", "how much ads raise that share"),
+        }
+    }
+
+    /// True for values between 0 and 1.
+    pub fn is_share(self) -> bool {
+        matches!(self, Self::Match | Self::InFlight | Self::Ctr | Self::Landing | Self::Cvr | Self::Margin | Self::P0)
+    }
+
+    /// True for amounts of money.
+    pub fn is_money(self) -> bool {
+        matches!(self, Self::Budget | Self::Cpm | Self::Aov | Self::Fixed)
+    }
+
+    /// True for what belongs to the customers rather than to the platform, so that platforms share it.
+    pub(crate) fn of_the_segment(self) -> bool {
+        matches!(self, Self::Aov | Self::Margin | Self::P0 | Self::Lift)
+    }
+}
+
+/// A value with its source, in words.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Assumption {
+    /// Value and uncertainty.
+    pub value: Distribution,
+    /// Where it comes from.
+    pub source: String,
+    given: bool,
+}
+
+impl Assumption {
+    fn prior((value, source): (Distribution, String)) -> Option<Self> {
+        Some(Self { value, source, given: false })
+    }
+}
+
+/// An ISO 4217 code such as `EUR`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Currency([u8; 3]);
+
+impl Currency {
+    /// The currency of the price priors.
+    pub const EUR: Self = Self(*b"EUR");
+
+    /// The three letters.
+    pub fn code(&self) -> &str {
+        std::str::from_utf8(&self.0).expect("a currency code is checked to be ASCII when it is made")
+    }
+}
+
+impl std::str::FromStr for Currency {
+    type Err = InputError;
+
+    fn from_str(text: &str) -> Result<Self, InputError> {
+        let upper = text.trim().to_ascii_uppercase();
+        match <[u8; 3]>::try_from(upper.as_bytes()) {
+            Ok(code) if code.iter().all(u8::is_ascii_uppercase) => Ok(Self(code)),
+            _ => Err(InputError::Currency(text.to_owned())),
+        }
+    }
+}
+
+/// An input that cannot be projected from.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+pub enum InputError {
+    /// The platform has no row of priors.
+    #[error("no priors for platform `{0}`\nhint: use one of {known}", known = known_platforms())]
+    Platform(String),
+    /// Not three letters.
+    #[error("`{0}` is not a currency code\nhint: use three letters such as EUR")]
+    Currency(String),
+    /// A value outside its range.
+    #[error("{name} = {value} is out of range\nhint: {name} is {expected}")]
+    Range {
+        /// Name of the assumption.
+        name: &'static str,
+        /// What was given.
+        value: String,
+        /// What is allowed.
+        expected: &'static str,
+    },
+    /// An observation that cannot be.
+    #[error(
+        "impossible observation of {what}: {why}\nhint: check that both counts are of persons and of the same list"
+    )]
+    Observation {
+        /// What was observed.
+        what: &'static str,
+        /// Why it cannot be.
+        why: String,
+    },
+}
+
+fn known_platforms() -> String {
+    priors::PLATFORMS.iter().map(|p| p.slug).collect::<Vec<_>>().join(", ")
+}
+
+/// Everything one projection needs.
+#[derive(Debug, Clone)]
+pub struct Inputs {
+    /// The platform whose priors fill the gaps.
+    pub platform: &'static PlatformPrior,
+    /// Persons in the segment who are sent.
+    pub inactives: u64,
+    /// Currency of every amount.
+    pub currency: Currency,
+    /// Seed of the simulation.
+    pub seed: u64,
+    /// Simulated campaigns.
+    pub draws: usize,
+    /// Baskets hoped for; without one, 1.5 % of the inactives, the common assumption.
+    pub target: Option<f64>,
+    pub(crate) warnings: Vec<String>,
+    values: [Option<Assumption>; FIELDS],
+}
+
+impl Inputs {
+    /// Simulated campaigns unless told otherwise.
+    pub const DEFAULT_DRAWS: usize = 200_000;
+
+    /// Priors of a platform for a list of e-mails and phones.
+    ///
+    /// # Errors
+    /// When the platform has no row of priors.
+    pub fn for_platform(slug: &str, inactives: u64) -> Result<Self, InputError> {
+        Self::with_identifiers(slug, inactives, Identifiers::Several)
+    }
+
+    /// Priors of a platform for a list with these identifiers.
+    ///
+    /// # Errors
+    /// When the platform has no row of priors.
+    pub fn with_identifiers(slug: &str, inactives: u64, identifiers: Identifiers) -> Result<Self, InputError> {
+        let platform = PlatformPrior::find(slug).ok_or_else(|| InputError::Platform(slug.to_owned()))?;
+        let mut values: [Option<Assumption>; FIELDS] = Default::default();
+        let mut put = |field: Field, cited| values[field as usize] = Assumption::prior(cited);
+        put(Field::Match, platform.match_rate(identifiers));
+        put(Field::Cpm, platform.cpm());
+        put(Field::Ctr, platform.ctr());
+        put(Field::Cvr, platform.cvr());
+        put(Field::InFlight, (priors::IN_FLIGHT, "prior, all platforms".into()));
+        put(Field::Landing, (priors::LANDING, "prior, all platforms".into()));
+        put(Field::Shape, (Distribution::Point(priors::SHAPE), "prior, all platforms".into()));
+        put(Field::Aov, (priors::AOV, "example value: use your segment's own orders".into()));
+        put(Field::Margin, (priors::MARGIN, "example value: use your own margin".into()));
+        put(Field::Fixed, (Distribution::Point(0.0), "none given".into()));
+        put(Field::P0, (priors::P0, "CDNOW, silent 365 days, next 60 days: backtest yours".into()));
+        put(Field::Lift, (priors::LIFT, "Gordon 2022, Johnson 2017: trials of ads elsewhere".into()));
+        Ok(Self {
+            platform,
+            inactives,
+            currency: Currency::EUR,
+            seed: 1,
+            draws: Self::DEFAULT_DRAWS,
+            target: None,
+            warnings: Vec::new(),
+            values,
+        })
+    }
+
+    /// Replaces an assumption by a value the user states.
+    ///
+    /// # Errors
+    /// When the value is outside the range of that assumption.
+    pub fn set(&mut self, field: Field, value: Distribution, source: impl Into<String>) -> Result<(), InputError> {
+        check(field, &value)?;
+        self.values[field as usize] = Some(Assumption { value, source: source.into(), given: true });
+        Ok(())
+    }
+
+    fn observe(&mut self, field: Field, value: Distribution, source: String) {
+        self.values[field as usize] = Some(Assumption { value, source, given: false });
+    }
+
+    /// What is assumed now; cap and budget are absent until they are given.
+    pub fn get(&self, field: Field) -> Option<&Assumption> {
+        self.values[field as usize].as_ref()
+    }
+
+    fn beta(&self, field: Field) -> (f64, f64) {
+        match self.get(field).map(|a| a.value) {
+            Some(Distribution::Beta { a, b } | Distribution::TruncatedBeta { a, b, .. }) => (a, b),
+            // A stated point is overruled by an observation; start from no knowledge.
+            _ => (1.0, 1.0),
+        }
+    }
+
+    /// The platform counted `matched` of `sent` persons of this very audience.
+    ///
+    /// # Errors
+    /// When more persons matched than were sent.
+    pub fn observe_match_exact(&mut self, matched: u64, sent: u64) -> Result<(), InputError> {
+        let value = update::exact(self.beta(Field::Match), matched, sent, "match")?;
+        self.observe(Field::Match, value, format!("observed: {matched} of {sent} persons matched"));
+        Ok(())
+    }
+
+    /// Earlier lists on this platform matched like this (`(matched, sent)` each); this one is new.
+    ///
+    /// # Errors
+    /// When more persons matched than were sent.
+    pub fn observe_match_past_lists(&mut self, lists: &[(u64, u64)]) -> Result<(), InputError> {
+        let value = update::past_lists(self.beta(Field::Match), lists)?;
+        self.observe(
+            Field::Match,
+            value,
+            format!("observed: {} earlier list(s), worth 200 persons at most", lists.len()),
+        );
+        Ok(())
+    }
+
+    /// The platform reports a match share in [`low`, `high`), from a bucket or from bounds.
+    ///
+    /// # Errors
+    /// When the interval is empty or outside [0, 1].
+    pub fn observe_match_interval(&mut self, low: f64, high: f64) -> Result<(), InputError> {
+        let prior = self.beta(Field::Match);
+        let bucket = update::interval(prior, low, high)?;
+        if let Some(warning) = bucket.warning() {
+            self.warnings.push(warning);
+        }
+        let source = format!("observed: {} says {:.1} % to {:.1} %", self.platform.label, 100.0 * low, 100.0 * high);
+        self.observe(Field::Match, bucket.posterior, source);
+        Ok(())
+    }
+
+    /// Delivery figures of an earlier flight: clicks of impressions.
+    ///
+    /// # Errors
+    /// When there are more clicks than impressions.
+    pub fn observe_clicks(&mut self, clicks: u64, impressions: u64) -> Result<(), InputError> {
+        let value = update::exact(self.beta(Field::Ctr), clicks, impressions, "ctr")?;
+        self.observe(Field::Ctr, value, format!("observed: {clicks} clicks of {impressions} impressions"));
+        Ok(())
+    }
+
+    /// Delivery figures of an earlier flight: orders of visits.
+    ///
+    /// # Errors
+    /// When there are more orders than visits.
+    pub fn observe_orders(&mut self, orders: u64, visits: u64) -> Result<(), InputError> {
+        let value = update::exact(self.beta(Field::Cvr), orders, visits, "cvr")?;
+        self.observe(Field::Cvr, value, format!("observed: {orders} orders of {visits} visits"));
+        Ok(())
+    }
+
+    /// CPMs paid in earlier flights.
+    ///
+    /// # Errors
+    /// When one is not above 0.
+    pub fn observe_cpms(&mut self, cpms: &[f64]) -> Result<(), InputError> {
+        let (median, sigma) = match self.get(Field::Cpm).map(|a| a.value) {
+            Some(Distribution::LogNormal { median, sigma }) if sigma > 0.0 => (median, sigma),
+            Some(other) => (other.central(), 0.5),
+            None => (10.0, 1.0),
+        };
+        let value = update::cpm((median, sigma), cpms)?;
+        self.observe(Field::Cpm, value, format!("observed: {} earlier flight(s)", cpms.len()));
+        Ok(())
+    }
+
+    /// Reach reported by the platform: share of reachable persons seen, at `g` impressions per reachable person.
+    ///
+    /// # Errors
+    /// When no reach curve passes through that point.
+    pub fn observe_reach(&mut self, g: f64, share: f64) -> Result<(), InputError> {
+        let shape = update::reach_shape(g, share)?;
+        self.observe(Field::Shape, Distribution::Point(shape), format!("observed: {:.1} % reached", 100.0 * share));
+        Ok(())
+    }
+
+    /// The segment rebuilt at earlier dates: `(buyers, inactives)` of each window.
+    ///
+    /// # Errors
+    /// When there is no window, or one has more buyers than persons.
+    pub fn observe_p0(&mut self, windows: &[(u64, u64)]) -> Result<(), InputError> {
+        let value = update::spontaneous_return(windows)?;
+        let (buyers, persons) = windows.iter().fold((0, 0), |t, w| (t.0 + w.0, t.1 + w.1));
+        self.observe(
+            Field::P0,
+            value,
+            format!("backtest: {buyers} of {persons} returned, {} window(s)", windows.len()),
+        );
+        Ok(())
+    }
+
+    /// Order value of the segment's own past orders.
+    ///
+    /// # Errors
+    /// When the mean is not above 0.
+    pub fn observe_aov(&mut self, mean: f64, cv: f64, source: impl Into<String>) -> Result<(), InputError> {
+        let value = Distribution::MeanCv { mean, cv };
+        check(Field::Aov, &value)?;
+        self.observe(Field::Aov, value, source.into());
+        Ok(())
+    }
+
+    /// Lifts measured in own experiments.
+    ///
+    /// # Errors
+    /// When there is none, or one has no standard error.
+    pub fn observe_lifts(&mut self, past: &[update::PastLift]) -> Result<(), InputError> {
+        let prior = match self.get(Field::Lift).map(|a| a.value) {
+            Some(Distribution::LogNormal { median, sigma }) => (median, sigma),
+            _ => (0.10, 1.0),
+        };
+        let value = update::lift(prior, past)?;
+        self.observe(Field::Lift, value, format!("{} own experiment(s), random effects", past.len()));
+        Ok(())
+    }
+
+    /// Settles cap and budget.
+    pub(crate) fn resolve(&self) -> Resolved {
+        let mut values = self.values.clone();
+        let given = |field: Field| self.get(field).is_some_and(|a| a.given);
+        let cap = Field::Cap as usize;
+        if values[cap].is_none() {
+            let fixed_delivery = [Field::Match, Field::InFlight, Field::Budget, Field::Cpm].into_iter().all(given);
+            values[cap] = Assumption::prior(if fixed_delivery {
+                (Distribution::Point(f64::INFINITY), "none: match, in-flight, budget, CPM are all given".into())
+            } else {
+                (Distribution::Point(priors::CAP), "prior, per 30-day flight".into())
+            });
+        }
+        let budget = Field::Budget as usize;
+        if values[budget].is_none() {
+            let central = |f: Field| values[f as usize].as_ref().map_or(0.0, |a| a.value.central());
+            let reachable = self.inactives as f64 * central(Field::Match) * central(Field::InFlight);
+            let amount = reachable * central(Field::Cap) * central(Field::Cpm) / 1000.0;
+            values[budget] = Assumption::prior(if amount.is_finite() {
+                (Distribution::Point(amount), "none given: what the cap allows".into())
+            } else {
+                (Distribution::Point(0.0), "none given, and no cap to derive one from".into())
+            });
+        }
+        Resolved {
+            inactives: self.inactives as f64,
+            values: values
+                .map(|v| v.expect("every field but cap and budget starts from a prior, and those two were just set")),
+        }
+    }
+
+    /// Baskets hoped for.
+    pub fn target(&self) -> f64 {
+        self.target.unwrap_or(SEED_RATIO * self.inactives as f64)
+    }
+}
+
+/// Baskets per inactive in the common assumption: half are matched, 3 % of those buy (derived from "100,000 inactives
+/// give 1,500 baskets", the only figure that source states).
+pub const SEED_RATIO: f64 = 0.015;
+
+fn check(field: Field, value: &Distribution) -> Result<(), InputError> {
+    let (centre, high) = (value.central(), if value.is_point() { value.central() } else { value.quantile(0.5) });
+    let (fine, expected) = match field {
+        _ if field.is_share() => {
+            ((0.0..=1.0).contains(&centre) && high <= 1.0, "a share between 0 and 1, or 0 % and 100 %")
+        }
+        Field::Cpm | Field::Aov => (centre > 0.0 && centre.is_finite(), "an amount above 0"),
+        Field::Budget | Field::Fixed => (centre >= 0.0 && centre.is_finite(), "an amount of at least 0"),
+        Field::Cap => (centre > 0.0, "a count above 0, or `none`"),
+        Field::Shape => (centre > 0.0, "above 0, or `inf` for random exposure"),
+        _ => (centre >= -1.0 && centre.is_finite(), "relative, 0.10 for 10 %, and not below -1"),
+    };
+    if fine { Ok(()) } else { Err(InputError::Range { name: field.name(), value: value.to_string(), expected }) }
+}
+
+/// Inputs with nothing left open.
+#[derive(Debug, Clone)]
+pub(crate) struct Resolved {
+    pub inactives: f64,
+    pub values: [Assumption; FIELDS],
+}
+
+impl Resolved {
+    /// The campaign with every assumption at its central value.
+    pub fn central(&self) -> [f64; FIELDS] {
+        std::array::from_fn(|i| self.values[i].value.central())
+    }
+
+    /// Names a row of values; shares are kept within [0, 1].
+    pub fn campaign(&self, v: &[f64; FIELDS]) -> Campaign {
+        let share = |f: Field| v[f as usize].clamp(0.0, 1.0);
+        let plain = |f: Field| v[f as usize];
+        Campaign {
+            inactives: self.inactives,
+            match_rate: share(Field::Match),
+            in_flight: share(Field::InFlight),
+            budget: plain(Field::Budget),
+            cpm: plain(Field::Cpm),
+            ctr: share(Field::Ctr),
+            landing: share(Field::Landing),
+            cvr: share(Field::Cvr),
+            aov: plain(Field::Aov),
+            margin: share(Field::Margin),
+            fixed: plain(Field::Fixed),
+            cap: plain(Field::Cap),
+            shape: plain(Field::Shape),
+            p0: share(Field::P0),
+            lift: plain(Field::Lift),
+        }
+    }
+}
