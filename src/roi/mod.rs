@@ -5,10 +5,13 @@
 //! effect. After: `measure` compares uploaded persons with those held out. `alive` judges single customers from their
 //! purchase dates. Nothing here knows a warehouse, a platform's API or a page; amounts are in one stated currency.
 
+pub mod alive;
 pub mod distribution;
 pub mod funnel;
 pub mod holdout;
 pub mod inputs;
+pub mod measure;
+pub mod plan;
 pub mod priors;
 pub mod projection;
 pub mod random;
