@@ -413,7 +413,7 @@ impl Inputs {
             values[cap] = Assumption::prior(if fixed_delivery {
                 (Distribution::Point(f64::INFINITY), "none: match, in-flight, budget, CPM are all given".into())
             } else {
-                (Distribution::Point(priors::CAP), "prior, per 30-day flight".into())
+                self.platform.cap()
             });
         }
         let budget = Field::Budget as usize;

@@ -158,7 +158,7 @@ impl HoldoutPlan {
         let percent = |v: f64| format!("{} %", significant(100.0 * v));
         let held = (self.population * self.holdout).round() as u64;
         let expected = format!(
-            "Ads that lift the buyers among persons they reach by {} reach {} of the list, so they show as {} over the whole list.",
+            "If ads raise buying by {} among the persons they reach, and reach {} of the list, the whole list shows {}.",
             percent(self.lift),
             percent(self.reached),
             percent(j.expected_relative),

@@ -221,6 +221,15 @@ impl PlatformPrior {
         (Distribution::beta_from_mean(mean, CVR_WEIGHT), self.cite(mark, ""))
     }
 
+    /// Most views per person and flight; paid clicks where those are billed.
+    pub(crate) fn cap(&self) -> Cited {
+        if self.per_click() {
+            (Distribution::Point(CLICK_CAP), format!("{} house guess: clicks per person", self.slug))
+        } else {
+            (Distribution::Point(CAP), "prior, per 30-day flight".to_owned())
+        }
+    }
+
     fn cite(&self, mark: Mark, detail: &str) -> String {
         match mark {
             Published(source) => format!("{} benchmark: {source}{detail}", self.slug),
@@ -237,6 +246,8 @@ pub const LANDING: Distribution = Distribution::Beta { a: 16.0, b: 4.0 };
 pub const SHAPE: f64 = 1.2;
 /// Impressions per person in a 30-day flight.
 pub const CAP: f64 = 12.0;
+/// Paid clicks per person in a 30-day flight where clicks are billed: what the view cap gives at Meta's click rate.
+pub const CLICK_CAP: f64 = 0.13;
 /// Relative lift among persons reached: 663 Facebook trials, median 6 % for lower-funnel outcomes (Gordon, Moakler,
 /// Zettelmeyer 2022); display retargeting +10.5 % purchases (Johnson, Lewis, Nubbemeyer 2017).
 pub const LIFT: Distribution = Distribution::LogNormal { median: 0.10, sigma: 1.0 };

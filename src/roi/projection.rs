@@ -3,6 +3,7 @@
 use serde::{Serialize, Serializer, ser::SerializeStruct};
 
 use super::{
+    distribution::Distribution,
     funnel::{Funnel, Optimum},
     inputs::{FIELDS, Field, Inputs, Resolved},
     simulate::{Simulation, available_threads, simulate},
@@ -42,8 +43,9 @@ impl Serialize for AssumptionLine {
 /// What one assumption does to the answer while the others stay at their central values.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct Sensitivity {
-    /// Name of the assumption.
-    pub name: &'static str,
+    /// Which assumption.
+    #[serde(rename = "name", serialize_with = "field_name")]
+    pub field: Field,
     /// Its 5 % and 95 % quantile.
     pub input: [f64; 2],
     /// Baskets of the click funnel at those two.
@@ -52,6 +54,10 @@ pub struct Sensitivity {
     pub incremental_buyers: [f64; 2],
     /// Profit of the caused buyers at those two.
     pub incremental_profit: [f64; 2],
+}
+
+fn field_name<S: Serializer>(field: &Field, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(field.name())
 }
 
 /// The common assumption, for comparison.
@@ -89,6 +95,8 @@ pub struct Projection {
     pub simulation: Simulation,
     /// Most profitable pressure.
     pub optimum: Optimum,
+    /// Share of simulated campaigns whose caused buyers pay the media at that pressure, fixed cost aside.
+    pub p_optimum_pays: f64,
     /// Persons who return in the window without any ads: central, 5 % and 95 %.
     pub spontaneous_return: [f64; 3],
     /// The common assumption beside it.
@@ -121,6 +129,7 @@ pub fn project_with_threads(inputs: &Inputs, threads: usize) -> Projection {
     let assumptions: Vec<AssumptionLine> = Field::ALL.map(|field| line(field, &resolved)).into();
     let p0 = &assumptions[Field::P0 as usize];
     let everyone = inputs.inactives as f64;
+    let optimum = campaign.optimum();
     let common = common_assumption(everyone);
     let common_margin = common * campaign.aov * campaign.margin;
     Projection {
@@ -130,7 +139,8 @@ pub fn project_with_threads(inputs: &Inputs, threads: usize) -> Projection {
         inactives: inputs.inactives,
         point,
         simulation: simulate(&resolved, inputs.seed, inputs.draws, inputs.target(), threads),
-        optimum: campaign.optimum(),
+        p_optimum_pays: optimum_pays(inputs, &resolved, optimum.budget, threads),
+        optimum,
         spontaneous_return: [everyone * p0.central, everyone * p0.low, everyone * p0.high],
         common_assumption: CommonAssumption {
             match_rate: 0.5,
@@ -157,6 +167,20 @@ fn line(field: Field, resolved: &Resolved) -> AssumptionLine {
     }
 }
 
+/// Draws that settle one probability to half a per cent.
+const OPTIMUM_DRAWS: usize = 20_000;
+
+fn optimum_pays(inputs: &Inputs, resolved: &Resolved, budget: f64, threads: usize) -> f64 {
+    if budget <= 0.0 {
+        return 0.0;
+    }
+    let mut at_optimum = resolved.clone();
+    at_optimum.values[Field::Budget as usize].value = Distribution::Point(budget);
+    at_optimum.values[Field::Fixed as usize].value = Distribution::Point(0.0);
+    let draws = inputs.draws.min(OPTIMUM_DRAWS);
+    simulate(&at_optimum, inputs.seed, draws, inputs.target(), threads).p_incremental_roi_positive
+}
+
 fn sensitivity(resolved: &Resolved) -> Vec<Sensitivity> {
     let central = resolved.central();
     let at = |field: Field, value: f64| {
@@ -174,7 +198,7 @@ fn sensitivity(resolved: &Resolved) -> Vec<Sensitivity> {
             let input = [value.quantile(0.05), value.quantile(0.95)];
             let [low, high] = input.map(|v| at(field, v));
             Sensitivity {
-                name: field.name(),
+                field,
                 input,
                 baskets: [low.0.baskets, high.0.baskets],
                 incremental_buyers: [low.0.incremental_buyers, high.0.incremental_buyers],

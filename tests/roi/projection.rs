@@ -237,7 +237,7 @@ fn nothing_to_spend_or_nobody_to_reach_leaves_ratios_absent() {
 #[test]
 fn sensitivity_leads_with_the_least_known() {
     let p = project(&Inputs::for_platform("meta", 100_000).unwrap());
-    assert_eq!(p.sensitivity[0].name, "lift", "the lift's 90 % range spans a factor of 27");
+    assert_eq!(p.sensitivity[0].field, Field::Lift, "the lift's 90 % range spans a factor of 27");
     let swing = |i: usize| (p.sensitivity[i].incremental_profit[1] - p.sensitivity[i].incremental_profit[0]).abs();
     assert!((1..p.sensitivity.len()).all(|i| swing(i) <= swing(i - 1)));
 }

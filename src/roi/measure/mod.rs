@@ -195,20 +195,34 @@ pub struct Measurement {
 }
 
 /// The conclusion the data allow.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Verdict {
     /// The interval lies above 0.
-    #[serde(rename = "above zero: the ads brought buyers back")]
     Above,
     /// The interval lies below 0.
-    #[serde(rename = "below zero: fewer bought than without ads")]
     Below,
     /// The interval holds 0.
-    #[serde(rename = "not distinguishable from zero")]
     NotDistinguishable,
     /// The arms are not comparable.
-    #[serde(rename = "blocked: the arm sizes do not fit the planned split")]
     Blocked,
+}
+
+impl Verdict {
+    /// The conclusion in words; part of the JSON contract.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Above => "above zero: the ads brought buyers back",
+            Self::Below => "below zero: fewer bought than without ads",
+            Self::NotDistinguishable => "not distinguishable from zero",
+            Self::Blocked => "blocked: the arm sizes do not fit the planned split",
+        }
+    }
+}
+
+impl Serialize for Verdict {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.as_str())
+    }
 }
 
 /// Reads an experiment.

@@ -1,0 +1,100 @@
+//! `reveil roi`: what waking inactive customers is worth, before (`project`, `plan-holdout`) and after (`measure`).
+//!
+//! Parses, calls `crate::roi`, prints. Every subcommand has a page for people and `--json` for programs; the JSON field
+//! names are a contract.
+
+mod measure;
+mod plan;
+mod project;
+mod text;
+
+use std::io::Write;
+
+use crate::roi::distribution::parse_number;
+
+/// What a campaign is worth.
+#[derive(Debug, clap::Subcommand)]
+pub enum RoiCommand {
+    /// Project baskets, buyers the ads cause, and return, with intervals, before spending
+    Project(Box<project::ProjectArgs>),
+    /// Tell whether a holdout of this size can show the effect, and what would
+    PlanHoldout(plan::PlanArgs),
+    /// Compare uploaded persons with those held out: lift, intervals, money
+    Measure(measure::MeasureArgs),
+}
+
+/// Runs one subcommand, writing its page or JSON to `out`.
+///
+/// # Errors
+/// When an input is out of range (the message names the option and what is allowed) or `out` cannot be written.
+pub fn run(command: RoiCommand, out: &mut dyn Write) -> anyhow::Result<()> {
+    match command {
+        RoiCommand::Project(args) => project::run(&args, out),
+        RoiCommand::PlanHoldout(args) => plan::run(&args, out),
+        RoiCommand::Measure(args) => measure::run(&args, out),
+    }
+}
+
+/// A number, or a share written with `%`.
+fn number(text: &str) -> Result<f64, String> {
+    parse_number(text.trim()).ok_or_else(|| format!("`{text}` is not a number; write 0.1 or 10%"))
+}
+
+/// Two counts written `hits/of`.
+fn counts(text: &str) -> Result<(u64, u64), String> {
+    let bad = || format!("`{text}` is not two counts; write 31240/52000");
+    let (hits, of) = text.split_once('/').ok_or_else(bad)?;
+    Ok((hits.trim().parse().map_err(|_| bad())?, of.trim().parse().map_err(|_| bad())?))
+}
+
+/// Two numbers written `a,b`.
+fn pair(text: &str) -> Result<(f64, f64), String> {
+    let (a, b) = text.split_once(',').ok_or_else(|| format!("`{text}` is not two numbers; write 1.42,17.75"))?;
+    Ok((number(a)?, number(b)?))
+}
+
+fn json(out: &mut dyn Write, value: &impl serde::Serialize) -> anyhow::Result<()> {
+    serde_json::to_writer_pretty(&mut *out, value)?;
+    writeln!(out)?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::{RoiCommand, run};
+
+    #[derive(Debug, Parser)]
+    struct Cli {
+        #[command(subcommand)]
+        command: RoiCommand,
+    }
+
+    /// What the command line prints, or its error.
+    pub(super) fn printed(line: &str) -> anyhow::Result<String> {
+        let cli = Cli::try_parse_from(std::iter::once("roi").chain(line.split_whitespace()))?;
+        let mut out = Vec::new();
+        run(cli.command, &mut out)?;
+        Ok(String::from_utf8(out)?)
+    }
+
+    /// The JSON it prints.
+    pub(super) fn json(line: &str) -> serde_json::Value {
+        serde_json::from_str(&printed(line).unwrap_or_else(|e| panic!("{line}: {e}"))).expect("--json prints JSON")
+    }
+
+    /// Fails when a line is wider than a terminal.
+    pub(super) fn fits(page: &str) {
+        for line in page.lines() {
+            assert!(line.chars().count() <= 100, "{} columns: {line}", line.chars().count());
+        }
+    }
+
+    #[test]
+    fn arguments_describe_themselves() {
+        use clap::CommandFactory;
+        Cli::command().debug_assert();
+        assert!(printed("project --help").unwrap_err().to_string().contains("--inactives"));
+    }
+}

@@ -1,0 +1,118 @@
+//! `reveil roi plan-holdout`: whether a test can answer, before it is run.
+
+use std::io::Write;
+
+use super::{json, number, text};
+use crate::roi::{
+    Field, Inputs,
+    plan::{HoldoutJudgement, HoldoutPlan},
+};
+
+/// Options of `roi plan-holdout`. Shares are written 0.1 or 10%.
+#[derive(Debug, clap::Args)]
+pub struct PlanArgs {
+    /// Persons in the segment, both arms together
+    #[arg(long, value_parser = number)]
+    population: f64,
+    /// Share held out
+    #[arg(long, value_parser = number, default_value = "10%")]
+    holdout: f64,
+    /// Share who buy in the window without any ads
+    #[arg(long, value_parser = number)]
+    base_rate: f64,
+    /// Accepted chance of a false alarm
+    #[arg(long, value_parser = number, default_value = "0.05")]
+    alpha: f64,
+    /// Wanted chance of seeing a real effect
+    #[arg(long, value_parser = number, default_value = "0.8")]
+    power: f64,
+    /// Relative rise of buyers expected among persons reached; without it, the prior's 10 %
+    #[arg(long, value_parser = number)]
+    lift: Option<f64>,
+    /// Platform whose priors say how many of the list are reached
+    #[arg(long, default_value = "meta")]
+    platform: String,
+    /// Share of persons the platform recognises; without it, the platform's prior
+    #[arg(long = "match", value_parser = number)]
+    match_rate: Option<f64>,
+    /// Share of those served; without it, the prior's 90 %
+    #[arg(long, value_parser = number)]
+    in_flight: Option<f64>,
+    /// Length of the outcome window in days
+    #[arg(long, value_parser = number, default_value = "60")]
+    window_days: f64,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+pub fn run(args: &PlanArgs, out: &mut dyn Write) -> anyhow::Result<()> {
+    let priors = Inputs::for_platform(&args.platform, 0)?;
+    let prior = |field: Field| priors.get(field).map_or(1.0, |a| a.value.central());
+    let plan = HoldoutPlan {
+        population: args.population,
+        holdout: args.holdout,
+        base_rate: args.base_rate,
+        alpha: args.alpha,
+        power: args.power,
+        lift: args.lift.unwrap_or_else(|| prior(Field::Lift)),
+        reached: args.match_rate.unwrap_or_else(|| prior(Field::Match))
+            * args.in_flight.unwrap_or_else(|| prior(Field::InFlight)),
+        window_days: args.window_days,
+    };
+    let judged = plan.judge()?;
+    if args.json { json(out, &judged) } else { page(out, &plan, &judged) }
+}
+
+fn page(out: &mut dyn Write, plan: &HoldoutPlan, judged: &HoldoutJudgement) -> anyhow::Result<()> {
+    writeln!(out, "{}", if judged.answers { "This test can answer." } else { "This test cannot answer." })?;
+    writeln!(out)?;
+    text::paragraph(out, &judged.sentence)?;
+    writeln!(out)?;
+    let mut line = |label: &str, value: String| writeln!(out, "  {label:<52}{value}");
+    line("smallest rise it sees, relative", text::percent(judged.mde_relative))?;
+    line("the same in buyers per 10,000 persons", text::plain(10_000.0 * judged.mde_absolute))?;
+    line("rise expected over the whole list", text::percent(judged.expected_relative))?;
+    line("chance to see it", text::percent(judged.expected_power))?;
+    line(
+        "persons to hold out so that it is seen",
+        judged.required_holdout.map_or("not even half the list suffices".to_owned(), |n| text::count(n as f64)),
+    )?;
+    line(
+        "false alarms accepted / wanted chance",
+        format!("{} / {}", text::percent(plan.alpha), text::percent(plan.power)),
+    )?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::cli::roi::tests::{fits, json, printed};
+
+    #[test]
+    fn json_answers_and_percent_signs_work() {
+        let j = json("plan-holdout --population 100000 --holdout 10% --base-rate 0.02 --alpha 0.05 --power 0.8 --json");
+        assert!((j["mde_absolute"].as_f64().unwrap() - 0.004_134_382_2).abs() < 1e-9);
+        assert!((j["mde_relative"].as_f64().unwrap() - 0.206_719_11).abs() < 1e-7);
+        assert!(j["required_holdout"].is_null());
+        assert!(j["sentence"].as_str().unwrap().contains("cannot answer"));
+        let big = json(
+            "plan-holdout --population 10000000 --holdout 0.1 --base-rate 2% --lift 20% --match 0.7 --in-flight 0.9 --json",
+        );
+        assert!(big["required_holdout"].as_u64().unwrap() > 1000);
+        assert!(big["sentence"].as_str().unwrap().contains("can answer"));
+    }
+
+    #[test]
+    fn page_fits() {
+        let page = printed("plan-holdout --population 100000 --holdout 10% --base-rate 2%").unwrap();
+        fits(&page);
+        assert!(page.contains("pool refreshes"));
+        assert!(
+            printed("plan-holdout --population 100000 --holdout 0 --base-rate 2%")
+                .unwrap_err()
+                .to_string()
+                .contains("hint:")
+        );
+    }
+}

@@ -1,0 +1,567 @@
+//! `reveil roi project`: options to assumptions, a projection to a page one can decide from.
+
+use std::io::Write;
+
+use anyhow::bail;
+
+use super::{counts, json, number, pair, text};
+use crate::roi::{
+    Currency, Distribution, Field, Inputs, Projection, UnionProjection, priors::Identifiers, project, project_union,
+    simulate::Summary, update::bucket_label,
+};
+
+/// Most simulated campaigns: 10 million take about 600 MB.
+const MAX_DRAWS: usize = 10_000_000;
+
+/// Options of `roi project`. A value is a number, 5%, beta(a,b), lognormal(median,sigma) or mean(m,cv).
+#[derive(Debug, clap::Args)]
+#[command(after_help = "VALUE is a number, a share like 5%, beta(a,b), lognormal(median,sigma) or mean(m,cv).\n\
+    What you leave out comes from the platform's priors; every assumption is listed with its source.")]
+pub struct ProjectArgs {
+    /// Inactive customers in the segment
+    #[arg(long)]
+    inactives: u64,
+    /// Platform whose priors fill the gaps; several, comma-separated, are counted in union
+    #[arg(long, default_value = "meta", value_delimiter = ',')]
+    platform: Vec<String>,
+    /// The list carries e-mail addresses only, no phones
+    #[arg(long)]
+    mail_only: bool,
+    /// Currency of every amount
+    #[arg(long, default_value = "EUR")]
+    currency: Currency,
+    /// Share of persons the platform recognises
+    #[arg(long = "match", value_name = "VALUE")]
+    match_rate: Option<Distribution>,
+    /// Share of those it can show ads to during the flight
+    #[arg(long, value_name = "VALUE")]
+    in_flight: Option<Distribution>,
+    /// Media budget, shared equally by several platforms; without one, what the cap allows
+    #[arg(long, value_name = "VALUE")]
+    budget: Option<Distribution>,
+    /// Price of 1,000 ad views
+    #[arg(long, value_name = "VALUE")]
+    cpm: Option<Distribution>,
+    /// Clicks per ad view
+    #[arg(long, value_name = "VALUE")]
+    ctr: Option<Distribution>,
+    /// Share of clicks that reach the shop
+    #[arg(long, value_name = "VALUE")]
+    landing: Option<Distribution>,
+    /// Orders per visit
+    #[arg(long, value_name = "VALUE")]
+    cvr: Option<Distribution>,
+    /// Average order value
+    #[arg(long, value_name = "VALUE")]
+    aov: Option<Distribution>,
+    /// Gross margin as a share of revenue
+    #[arg(long, value_name = "VALUE")]
+    margin: Option<Distribution>,
+    /// Cost besides media, shared equally by several platforms
+    #[arg(long, value_name = "VALUE")]
+    fixed: Option<Distribution>,
+    /// Most ad views per person and flight, or `none`
+    #[arg(long, value_name = "VALUE", value_parser = number_or_none)]
+    cap: Option<Distribution>,
+    /// Shape of the reach curve, or `inf` for views spread at random
+    #[arg(long, value_name = "VALUE", value_parser = number_or_none)]
+    shape: Option<Distribution>,
+    /// Share of the segment that returns in the window without any ads
+    #[arg(long, value_name = "VALUE")]
+    p0: Option<Distribution>,
+    /// Relative rise of that share among persons reached
+    #[arg(long, value_name = "VALUE", allow_hyphen_values = true)]
+    lift: Option<Distribution>,
+    /// Seed of the simulation: the same seed gives the same bytes
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// Simulated campaigns
+    #[arg(long, default_value_t = Inputs::DEFAULT_DRAWS)]
+    draws: usize,
+    /// Baskets hoped for; without it, 1.5 % of the inactives
+    #[arg(long, value_parser = number)]
+    target: Option<f64>,
+    /// Observed: persons matched of those sent, same audience
+    #[arg(long, value_name = "MATCHED/SENT", value_parser = counts)]
+    matched: Option<(u64, u64)>,
+    /// Observed: an earlier list on this platform; repeatable
+    #[arg(long, value_name = "MATCHED/SENT", value_parser = counts)]
+    past_list: Vec<(u64, u64)>,
+    /// Observed: the platform's label, such as 41-50 or <20
+    #[arg(long, value_name = "LABEL")]
+    match_bucket: Option<String>,
+    /// Observed: bounds of the match share
+    #[arg(long, value_name = "LOW,HIGH", value_parser = pair)]
+    match_bounds: Option<(f64, f64)>,
+    /// Observed: clicks of ad views in an earlier flight
+    #[arg(long, value_name = "CLICKS/VIEWS", value_parser = counts)]
+    clicks: Option<(u64, u64)>,
+    /// Observed: orders of visits in an earlier flight
+    #[arg(long, value_name = "ORDERS/VISITS", value_parser = counts)]
+    orders: Option<(u64, u64)>,
+    /// Observed: price of 1,000 ad views paid in an earlier flight; repeatable
+    #[arg(long, value_name = "AMOUNT", value_parser = number)]
+    paid_cpm: Vec<f64>,
+    /// Observed: ad views per reachable person, and the share of them reached
+    #[arg(long, value_name = "VIEWS,SHARE", value_parser = pair)]
+    reached: Option<(f64, f64)>,
+    /// Observed: the segment rebuilt at an earlier date, and how many bought in the window after; repeatable
+    #[arg(long, value_name = "BUYERS/INACTIVES", value_parser = counts)]
+    backtest: Vec<(u64, u64)>,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+fn number_or_none(text: &str) -> Result<Distribution, String> {
+    match text.trim().to_ascii_lowercase().as_str() {
+        "none" | "inf" => Ok(Distribution::Point(f64::INFINITY)),
+        other => other.parse().map_err(|e: crate::roi::distribution::ParseError| e.to_string()),
+    }
+}
+
+pub fn run(args: &ProjectArgs, out: &mut dyn Write) -> anyhow::Result<()> {
+    if args.draws == 0 || args.draws > MAX_DRAWS {
+        bail!("--draws {} is out of range\nhint: from 1 to {MAX_DRAWS}", args.draws);
+    }
+    let inputs = args.platform.iter().map(|slug| args.inputs(slug)).collect::<anyhow::Result<Vec<_>>>()?;
+    if let [one] = inputs.as_slice() {
+        let projection = project(one);
+        return if args.json { json(out, &projection) } else { page(out, &projection) };
+    }
+    let Some(union) = project_union(&inputs) else { bail!("no platform\nhint: give --platform meta") };
+    if args.json { json(out, &union) } else { union_page(out, &union) }
+}
+
+impl ProjectArgs {
+    fn inputs(&self, slug: &str) -> anyhow::Result<Inputs> {
+        let identifiers = if self.mail_only { Identifiers::MailOnly } else { Identifiers::Several };
+        let mut inputs = Inputs::with_identifiers(slug.trim(), self.inactives, identifiers)?;
+        inputs.currency = self.currency;
+        inputs.seed = self.seed;
+        inputs.draws = self.draws;
+        inputs.target = self.target;
+        let shares = self.platform.len() as f64;
+        for (field, value) in [
+            (Field::Match, self.match_rate),
+            (Field::InFlight, self.in_flight),
+            (Field::Budget, self.budget.map(|b| divided(b, shares))),
+            (Field::Cpm, self.cpm),
+            (Field::Cap, self.cap),
+            (Field::Shape, self.shape),
+            (Field::Ctr, self.ctr),
+            (Field::Landing, self.landing),
+            (Field::Cvr, self.cvr),
+            (Field::Aov, self.aov),
+            (Field::Margin, self.margin),
+            (Field::Fixed, self.fixed.map(|f| divided(f, shares))),
+            (Field::P0, self.p0),
+            (Field::Lift, self.lift),
+        ] {
+            if let Some(value) = value {
+                inputs.set(field, value, format!("given: --{}", field.name().replace('_', "-")))?;
+            }
+        }
+        if !self.past_list.is_empty() {
+            inputs.observe_match_past_lists(&self.past_list)?;
+        }
+        if let Some((matched, sent)) = self.matched {
+            inputs.observe_match_exact(matched, sent)?;
+        }
+        if let Some(label) = &self.match_bucket {
+            let (low, high) = bucket_label(label)?;
+            inputs.observe_match_interval(low, high)?;
+        }
+        if let Some((low, high)) = self.match_bounds {
+            inputs.observe_match_interval(low, high)?;
+        }
+        if let Some((clicks, views)) = self.clicks {
+            inputs.observe_clicks(clicks, views)?;
+        }
+        if let Some((orders, visits)) = self.orders {
+            inputs.observe_orders(orders, visits)?;
+        }
+        if !self.paid_cpm.is_empty() {
+            inputs.observe_cpms(&self.paid_cpm)?;
+        }
+        if let Some((views, share)) = self.reached {
+            inputs.observe_reach(views, share)?;
+        }
+        if !self.backtest.is_empty() {
+            inputs.observe_p0(&self.backtest)?;
+        }
+        Ok(inputs)
+    }
+}
+
+/// An amount shared by several platforms.
+fn divided(amount: Distribution, parts: f64) -> Distribution {
+    match amount {
+        Distribution::Point(value) => Distribution::Point(value / parts),
+        Distribution::LogNormal { median, sigma } => Distribution::LogNormal { median: median / parts, sigma },
+        Distribution::MeanCv { mean, cv } => Distribution::MeanCv { mean: mean / parts, cv },
+        // Not an amount; `Inputs::set` judges it as it is.
+        beta => beta,
+    }
+}
+
+fn page(out: &mut dyn Write, p: &Projection) -> anyhow::Result<()> {
+    let code = p.currency.as_str();
+    let sim = &p.simulation;
+    writeln!(
+        out,
+        "Projection: {} inactive customers on {}, amounts in {code}",
+        text::count(p.inactives as f64),
+        p.platform_label
+    )?;
+    writeln!(out)?;
+    comparison(out, p)?;
+    writeln!(out)?;
+    let [back, back_low, back_high] = p.spontaneous_return;
+    let p0 = p.assumption(Field::P0);
+    text::paragraph(
+        out,
+        &format!(
+            "Who returns anyway: without any ads, {} of these customers ({} to {}) buy again in the window, {} of them. \
+             Orders counted after a campaign contain them, so a basket count alone proves nothing. The last column \
+             counts only buyers the ads cause: persons reached x return without ads x rise by ads.",
+            text::count(back),
+            text::count(back_low),
+            text::count(back_high),
+            text::percent(p0.central),
+        ),
+    )?;
+    writeln!(out)?;
+    decision(out, p)?;
+    writeln!(out)?;
+    if let (Some(cvr), Some(cpm), Some(aov)) = (p.point.breakeven_cvr, p.point.breakeven_cpm, p.point.breakeven_aov) {
+        let needed_cpm = if cpm > 0.0 {
+            format!("ad views at {} per 1,000", text::money(cpm, code))
+        } else {
+            "free ad views".into()
+        };
+        text::hanging(
+            out,
+            "Break-even by clicks: ",
+            &format!(
+                "{} orders per visit (assumed {}), or {needed_cpm} (assumed {}), or orders of {} (assumed {}).",
+                text::percent(cvr),
+                text::percent(p.assumption(Field::Cvr).central),
+                text::money(p.assumption(Field::Cpm).central, code),
+                text::money(aov, code),
+                text::money(p.assumption(Field::Aov).central, code),
+            ),
+        )?;
+    }
+    let movers: Vec<String> = p
+        .sensitivity
+        .iter()
+        .take(3)
+        .map(|s| {
+            format!(
+                "{} ({} to {}: profit {} to {})",
+                s.field.name(),
+                shown(s.field, s.input[0]),
+                shown(s.field, s.input[1]),
+                text::money(s.incremental_profit[0], code),
+                text::money(s.incremental_profit[1], code),
+            )
+        })
+        .collect();
+    if !movers.is_empty() {
+        text::hanging(out, "Moves the answer most:  ", &format!("{}. Measure these first.", movers.join(", ")))?;
+    }
+    writeln!(out)?;
+    assumptions(out, p)?;
+    for warning in &p.warnings {
+        text::hanging(out, "warning: ", warning)?;
+    }
+    text::paragraph(
+        out,
+        &format!("Ranges hold 90 % of {} simulated campaigns (seed {}).", text::count(sim.draws as f64), sim.seed),
+    )?;
+    Ok(())
+}
+
+const LABEL: usize = 32;
+const USUAL: usize = 14;
+const CELL: usize = 26;
+
+fn row(out: &mut dyn Write, label: &str, usual: &str, clicks: &str, caused: &str) -> std::io::Result<()> {
+    let line = format!("{label:<LABEL$}{usual:>USUAL$} {clicks:>CELL$} {caused:>CELL$}");
+    writeln!(out, "{}", line.trim_end())
+}
+
+fn range(s: &Summary, show: impl Fn(f64) -> String) -> String {
+    if s.p05 == s.p95 { show(s.p50) } else { format!("{} ({} to {})", show(s.p50), show(s.p05), show(s.p95)) }
+}
+
+/// A value of an assumption: shares and the lift in per cent.
+fn shown(field: Field, value: f64) -> String {
+    if field.is_share() || field == Field::Lift { text::percent(value).replace(" %", "%") } else { text::plain(value) }
+}
+
+fn compact_percent(share: f64) -> String {
+    format!("{:+.0}%", 100.0 * share)
+}
+
+fn comparison(out: &mut dyn Write, p: &Projection) -> anyhow::Result<()> {
+    let sim = &p.simulation;
+    let usual = &p.common_assumption;
+    row(out, "", "usually said", "projected by clicks", "caused by the ads")?;
+    row(out, "", "(1.5 % buy)", "middle (90 % range)", "middle (90 % range)")?;
+    row(
+        out,
+        "Baskets / buyers",
+        &text::count(usual.baskets),
+        &range(&sim.baskets, text::short_count),
+        &range(&sim.incremental_buyers, text::short_count),
+    )?;
+    let roi = |s: &Option<Summary>| s.as_ref().map_or("-".to_owned(), |s| range(s, compact_percent));
+    row(
+        out,
+        "Return per unit of cost (ROI)",
+        &usual.roi.map_or("-".to_owned(), compact_percent),
+        &roi(&sim.roi),
+        &roi(&sim.incremental_roi),
+    )?;
+    row(
+        out,
+        "Chance that the margin pays it",
+        "",
+        &text::percent(sim.p_roi_positive),
+        &text::percent(sim.p_incremental_roi_positive),
+    )?;
+    row(
+        out,
+        &format!("Chance of {} baskets", text::count(sim.target)),
+        "taken as given",
+        &text::percent(sim.p_baskets_at_target),
+        "",
+    )?;
+    writeln!(out)?;
+    text::hanging(
+        out,
+        "Path at assumed values: ",
+        &format!(
+            "{} recognised, {} can be served, {} ad views for {}, {} persons reached {} times each, {} clicks, {} visits, \
+             {} baskets, {} revenue, {} margin against {} cost.",
+            text::count(p.point.matched),
+            text::count(p.point.reachable),
+            text::count(p.point.impressions),
+            text::money(p.point.spend, &p.currency),
+            text::count(p.point.reach),
+            text::plain(p.point.frequency.unwrap_or(0.0)),
+            text::count(p.point.clicks),
+            text::count(p.point.visits),
+            text::count(p.point.baskets),
+            text::money(p.point.revenue, &p.currency),
+            text::money(p.point.margin, &p.currency),
+            text::money(p.point.cost, &p.currency),
+        ),
+    )?;
+    Ok(())
+}
+
+fn decision(out: &mut dyn Write, p: &Projection) -> anyhow::Result<()> {
+    let code = p.currency.as_str();
+    let best = &p.optimum;
+    let chance = p.simulation.p_incremental_roi_positive;
+    let spend = text::money(p.point.spend, code);
+    let verdict = if chance >= 0.8 {
+        format!("Likely to pay: {} of simulated campaigns earn more than they cost at {spend}.", text::percent(chance))
+    } else if chance >= 0.5 {
+        format!(
+            "A fair bet, no more: {} of simulated campaigns earn more than they cost at {spend}.",
+            text::percent(chance)
+        )
+    } else {
+        format!(
+            "More likely to lose than to earn: only {} of simulated campaigns pay at {spend}.",
+            text::percent(chance)
+        )
+    };
+    text::hanging(out, "Before you spend: ", &verdict)?;
+    let advice = if best.impressions_per_person <= 0.0 {
+        format!(
+            "Do not spend. The first {code} of ads earns {} back in margin, so no budget pays at these assumptions.",
+            text::money(best.value_per_reach, code)
+        )
+    } else {
+        let fixed = p.assumption(Field::Fixed).central;
+        let after_fixed = if fixed > 0.0 {
+            format!(", {} after the cost besides media", text::money(best.profit - fixed, code))
+        } else {
+            String::new()
+        };
+        format!(
+            "{} is the media budget that earns most: {} ad views per person, {} buyers caused, profit {}{after_fixed}; \
+             {} of simulated campaigns pay their media there. Each further view goes to persons already reached and costs \
+             more than it brings.",
+            text::money(best.budget, code),
+            text::plain(best.impressions_per_person),
+            text::count(best.incremental_buyers),
+            text::money(best.profit, code),
+            text::percent(p.p_optimum_pays),
+        )
+    };
+    text::hanging(out, "Best pressure:    ", &advice)?;
+    Ok(())
+}
+
+fn assumptions(out: &mut dyn Write, p: &Projection) -> anyhow::Result<()> {
+    writeln!(out, "Assumptions")?;
+    for a in &p.assumptions {
+        let show = |v: f64| shown(a.field, v);
+        let span = if a.low == a.high { String::new() } else { format!("{} to {}", show(a.low), show(a.high)) };
+        let mark = format!("  {:<10}{:>8}  {span:<17} ", a.field.name(), show(a.central));
+        text::hanging(out, &mark, &format!("{}: {}", a.field.label(), a.source))?;
+    }
+    Ok(())
+}
+
+fn union_page(out: &mut dyn Write, union: &UnionProjection) -> anyhow::Result<()> {
+    let Some(first) = union.platforms.first() else { return Ok(()) };
+    let code = first.currency.as_str();
+    writeln!(
+        out,
+        "Projection: {} inactive customers on {} platforms, amounts in {code}",
+        text::count(first.inactives as f64),
+        union.platforms.len()
+    )?;
+    writeln!(out)?;
+    writeln!(out, "{:<30}{:>12}{:>28}{:>28}", "", "spend", "persons reached", "buyers the ads cause")?;
+    for p in &union.platforms {
+        let label: String = p.platform_label.chars().take(29).collect();
+        let sim = &p.simulation;
+        writeln!(
+            out,
+            "{label:<30}{:>12}{:>28}{:>28}",
+            text::count(p.point.spend),
+            range(&sim.reach, text::short_count),
+            range(&sim.incremental_buyers, text::short_count)
+        )?;
+    }
+    writeln!(
+        out,
+        "{:<30}{:>12}{:>28}{:>28}",
+        "All, each person once",
+        text::count(union.platforms.iter().map(|p| p.point.spend).sum()),
+        range(&union.persons_reached, text::short_count),
+        range(&union.incremental_buyers, text::short_count)
+    )?;
+    writeln!(out)?;
+    text::paragraph(
+        out,
+        &format!(
+            "Middle and 90 % range. A person on two platforms is one person: together they reach {} of the segment if they \
+             overlap by chance, between {} and {} whatever the overlap. Baskets claimed by platforms overlap too: count \
+             distinct orders in the warehouse.",
+            text::percent(union.reach.independent),
+            text::percent(union.reach.low),
+            text::percent(union.reach.high),
+        ),
+    )?;
+    text::hanging(
+        out,
+        "Before you spend: ",
+        &format!(
+            "{} of simulated campaigns earn more than the {} they cost. Run `roi project` per platform for its path, best \
+             pressure and assumptions.",
+            text::percent(union.p_incremental_roi_positive),
+            text::money(union.cost, code),
+        ),
+    )?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::cli::roi::tests::{fits, json, printed};
+
+    #[test]
+    fn json_has_the_contracted_fields_and_golden_values() {
+        let j = json(
+            "project --inactives 100000 --match 0.5 --in-flight 1 --budget 15000 --cpm 10 --ctr 0.02 --landing 1 \
+             --cvr 0.05 --aov 60 --margin 0.4 --fixed 0 --shape 1.2 --draws 2000 --json",
+        );
+        for (key, want) in [
+            ("matched", 50_000.0),
+            ("impressions", 1_500_000.0),
+            ("reach", 48_997.69),
+            ("baskets", 1500.0),
+            ("roi", 1.4),
+            ("roas", 6.0),
+            ("cpa", 10.0),
+            ("breakeven_cvr", 0.020_833_333),
+            ("breakeven_cpm", 24.0),
+            ("breakeven_aov", 25.0),
+        ] {
+            let got = j["point"][key].as_f64().unwrap();
+            assert!((got - want).abs() <= 1e-6 * want, "{key}: {got}");
+        }
+        for metric in ["baskets", "roi", "incremental_buyers"] {
+            for q in ["mean", "p05", "p25", "p50", "p75", "p95"] {
+                assert!(j["simulation"][metric][q].is_number(), "{metric} {q}");
+            }
+        }
+        for p in ["p_roi_positive", "p_incremental_roi_positive", "p_baskets_at_target"] {
+            assert!(j["simulation"][p].is_number(), "{p}");
+        }
+        for key in ["value_per_reach", "impressions_per_person", "budget", "incremental_buyers", "profit"] {
+            assert!(j["optimum"][key].is_number(), "{key}");
+        }
+        let assumptions = j["assumptions"].as_array().unwrap();
+        assert_eq!(assumptions.len(), 14);
+        assert!(
+            assumptions.iter().all(|a| a["name"].is_string() && a["source"].as_str().is_some_and(|s| !s.is_empty()))
+        );
+    }
+
+    #[test]
+    fn page_fits_and_shows_both_columns() {
+        let page = printed("project --inactives 100000 --budget 9000 --fixed 500 --draws 5000").unwrap();
+        fits(&page);
+        for words in ["1,500", "usually said", "Who returns anyway", "Best pressure", "lognormal", "house guess"] {
+            let shown = page.contains(words);
+            assert_eq!(shown, !matches!(words, "lognormal" | "house guess"), "{words}");
+        }
+    }
+
+    #[test]
+    fn every_platform_has_a_page_that_fits() {
+        for slug in crate::roi::priors::PLATFORMS.iter().map(|p| p.slug) {
+            fits(
+                &printed(&format!("project --inactives 2500000 --platform {slug} --draws 500 --currency USD")).unwrap(),
+            );
+        }
+        fits(&printed("project --inactives 100000 --platform meta,google,tiktok --budget 9000 --draws 500").unwrap());
+    }
+
+    #[test]
+    fn observations_reach_the_assumptions() {
+        let j = json(
+            "project --inactives 100000 --platform google --match-bucket <20 --clicks 5431/412000 --orders 96/4100 \
+             --backtest 630/17515 --paid-cpm 5 --reached 8,0.72 --draws 500 --json",
+        );
+        let named =
+            |name: &str| j["assumptions"].as_array().unwrap().iter().find(|a| a["name"] == name).unwrap().clone();
+        assert_eq!(named("match")["value"], "beta(10.4,9.6,0,0.195)");
+        assert!(named("p0")["source"].as_str().unwrap().contains("630 of 17515"));
+        assert!((named("shape")["central"].as_f64().unwrap() - 0.42674215).abs() < 1e-6);
+        assert!(j["warnings"][0].as_str().unwrap().contains("normalisation"));
+    }
+
+    #[test]
+    fn wrong_input_says_what_to_write() {
+        for line in [
+            "project --inactives 1000 --match 1.5",
+            "project --inactives 1000 --platform myspace",
+            "project --inactives 1000 --cpm nope",
+            "project --inactives 1000 --matched 5/3",
+            "project --inactives 1000 --draws 0",
+        ] {
+            assert!(printed(line).unwrap_err().to_string().contains("hint:"), "{line}");
+        }
+    }
+}
