@@ -4,6 +4,7 @@
 //! names are a contract.
 
 mod measure;
+mod page;
 mod plan;
 mod project;
 mod text;
