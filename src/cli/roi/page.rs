@@ -181,7 +181,9 @@ fn decision(out: &mut dyn Write, p: &Projection) -> anyhow::Result<()> {
     let best = &p.optimum;
     let chance = p.simulation.p_incremental_roi_positive;
     let spend = text::money(p.point.spend, code);
-    let verdict = if chance >= 0.8 {
+    let verdict = if p.point.cost <= 0.0 {
+        "Nothing is spent at these inputs.".to_owned()
+    } else if chance >= 0.8 {
         format!("Likely to pay: {} of simulated campaigns earn more than they cost at {spend}.", text::percent(chance))
     } else if chance >= 0.5 {
         format!(

@@ -13,7 +13,7 @@ use crate::roi::{
     Currency, Distribution, Field, Inputs, priors::Identifiers, project, project_union, update::bucket_label,
 };
 
-/// Most simulated campaigns: 10 million take about 600 MB.
+/// Most simulated campaigns: 10 million take about 700 MB.
 const MAX_DRAWS: usize = 10_000_000;
 
 /// Options of `roi project`. A value is a number, 5%, beta(a,b), lognormal(median,sigma) or mean(m,cv).
