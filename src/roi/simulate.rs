@@ -10,7 +10,7 @@ use serde::Serialize;
 use super::{
     distribution::Sampler,
     inputs::{FIELDS, Field, Resolved},
-    random::Stream,
+    random::{Lattice, Stream},
 };
 
 /// Where a simulated quantity lies.
@@ -104,32 +104,50 @@ pub(crate) struct Drawer<'a> {
     resolved: &'a Resolved,
     samplers: [Sampler; FIELDS],
     seed: u64,
-    offset: u32,
+    lattice: Lattice,
+    place: u32,
+}
+
+/// Lattice axis of the two assumptions that decide the tails; every other one draws at random. Only the first platform
+/// of a union gets the first axis: two platforms on one axis would always be lucky together.
+fn axis(field: Field, place: u32) -> Option<usize> {
+    match field {
+        Field::Cvr if place == 0 => Some(0),
+        Field::Lift => Some(1),
+        _ => None,
+    }
 }
 
 impl<'a> Drawer<'a> {
     /// `place` tells platforms of one union apart; what belongs to the segment is drawn alike for all of them.
     pub fn new(resolved: &'a Resolved, seed: u64, place: u32) -> Self {
-        let samplers = std::array::from_fn(|i| resolved.values[i].value.sampler());
-        Self { resolved, samplers, seed, offset: place * PLATFORM_STRIDE }
+        let samplers = std::array::from_fn(|i| {
+            let value = resolved.values[i].value;
+            if axis(Field::ALL[i], place).is_some() { value.quantile_sampler() } else { value.sampler() }
+        });
+        Self { resolved, samplers, seed, lattice: Lattice::new(seed), place }
     }
 
     pub fn values(&self, draw: u64) -> [f64; FIELDS] {
         std::array::from_fn(|i| {
-            let offset = if Field::ALL[i].of_the_segment() { 0 } else { self.offset };
+            let field = Field::ALL[i];
+            if let Some(axis) = axis(field, self.place) {
+                return self.samplers[i].at(self.lattice.at(draw, axis));
+            }
+            let offset = if field.of_the_segment() { 0 } else { self.place * PLATFORM_STRIDE };
             self.samplers[i].draw(|| Stream::new(self.seed, draw, i as u32 + offset))
         })
     }
 
     fn row(&self, draw: u64) -> Row {
         let campaign = self.resolved.campaign(&self.values(draw));
+        let offset = self.place * PLATFORM_STRIDE;
         let delivery = campaign.delivery();
         let expected = delivery.impressions * campaign.ctr * campaign.landing * campaign.cvr;
-        let baskets = Stream::new(self.seed, draw, BASKETS + self.offset).poisson(expected);
+        let baskets = Stream::new(self.seed, draw, BASKETS + offset).poisson(expected);
         let caused = delivery.reach * campaign.p0 * campaign.lift;
         // A negative lift drives buyers away: count those and turn the sign.
-        let incremental =
-            Stream::new(self.seed, draw, INCREMENTAL + self.offset).poisson(caused.abs()).copysign(caused);
+        let incremental = Stream::new(self.seed, draw, INCREMENTAL + offset).poisson(caused.abs()).copysign(caused);
         let cost = delivery.spend + campaign.fixed;
         let per_order = campaign.aov * campaign.margin;
         let roi = |orders: f64| if cost > 0.0 { (orders * per_order - cost) / cost } else { f64::NAN };
