@@ -55,7 +55,8 @@ pub fn readings(stored: Vec<StoredObservation>, history: bool) -> Vec<Reading> {
     }
     let mut latest: Vec<Reading> = Vec::new();
     for reading in primary {
-        let same = |known: &&mut Reading| known.audience == reading.audience && known.destination == reading.destination;
+        let same =
+            |known: &&mut Reading| known.audience == reading.audience && known.destination == reading.destination;
         match latest.iter_mut().find(same) {
             Some(known) if reading.kind == "pending" && known.kind != "pending" => {}
             Some(known) => *known = reading,
@@ -100,7 +101,10 @@ mod tests {
             stored("meta", 4, MatchKind::Pending),
         ];
         let latest = readings(all.clone(), false);
-        assert_eq!(latest.iter().map(|reading| (reading.destination.as_str(), reading.sent)).collect::<Vec<_>>(), [("meta", 3), ("google", 2)]);
+        assert_eq!(
+            latest.iter().map(|reading| (reading.destination.as_str(), reading.sent)).collect::<Vec<_>>(),
+            [("meta", 3), ("google", 2)]
+        );
         assert_eq!(readings(all, true).len(), 4);
     }
 }
