@@ -118,7 +118,7 @@ mod text {
     use reveil_sdk::{MatchKind, MatchObservation};
 
     use crate::cli::plan::exclusions;
-    use crate::cli::roi::project::page;
+    use crate::cli::roi::page::page;
     use crate::cli::table::{Align, Table, count, percent, share};
     use crate::demo::report::{DemoReport, DestinationPart};
     use crate::sync::eligibility::reason;

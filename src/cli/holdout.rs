@@ -4,7 +4,10 @@ use std::io::Write;
 
 use serde_json::json;
 
-use crate::roi::holdout::{BUCKETS, bucket};
+use crate::identity::bucket;
+
+/// Number of buckets; a holdout of 10 % is those below 1,000.
+const BUCKETS: u16 = 10_000;
 
 /// Who is held out.
 #[derive(Debug, clap::Subcommand)]

@@ -121,7 +121,9 @@ async fn match_rates(global: &Global, args: MatchRatesArgs) -> anyhow::Result<Ex
             told.push(&reading.connector);
         }
     }
-    println!("\nA match rate says that the data is usable, not that ads perform. Platforms define it differently: do not compare across them.");
+    println!(
+        "\nA match rate says that the data is usable, not that ads perform. Platforms define it differently: do not compare across them."
+    );
     Ok(Exit::Done)
 }
 
@@ -162,7 +164,8 @@ async fn audience(global: &Global, args: AudienceArgs) -> anyhow::Result<Exit> {
         print_json(&document)?;
         return Ok(Exit::Done);
     }
-    let number = |value: &serde_json::Value, name: &str| value.get(name).and_then(serde_json::Value::as_u64).unwrap_or(0);
+    let number =
+        |value: &serde_json::Value, name: &str| value.get(name).and_then(serde_json::Value::as_u64).unwrap_or(0);
     println!("Audience {key}, run {} as of {}", run.id, run.as_of.format("%Y-%m-%d"));
     if let Some(segment) = &run.segment {
         println!(

@@ -4,8 +4,9 @@
 //! names are a contract.
 
 mod measure;
+pub mod page;
 mod plan;
-pub mod project;
+mod project;
 mod text;
 
 use std::io::Write;
@@ -18,9 +19,9 @@ pub enum RoiCommand {
     /// Project baskets, buyers the ads cause, and return, with intervals, before spending
     Project(Box<project::ProjectArgs>),
     /// Tell whether a holdout of this size can show the effect, and what would
-    PlanHoldout(plan::PlanArgs),
+    PlanHoldout(Box<plan::PlanArgs>),
     /// Compare uploaded persons with those held out: lift, intervals, money
-    Measure(measure::MeasureArgs),
+    Measure(Box<measure::MeasureArgs>),
 }
 
 /// Runs one subcommand, writing its page or JSON to `out`.

@@ -46,23 +46,35 @@ impl From<StoredObservation> for Reading {
     }
 }
 
-/// The latest reading of each audience and destination, or with `history` all of them, oldest first. A reading that
-/// says nothing yet gives way to an earlier one that does, unless the history is asked for.
+/// One reading for each audience and destination, or with `history` all of them, oldest first.
+///
+/// A refresh of a few members says little about the audience, so the latest reading over at least half as many persons
+/// as the largest one is shown. Readings that say nothing (yet) give way to those that do.
 pub fn readings(stored: Vec<StoredObservation>, history: bool) -> Vec<Reading> {
     let primary = stored.into_iter().filter(|stored| stored.primary).map(Reading::from);
     if history {
         return primary.collect();
     }
-    let mut latest: Vec<Reading> = Vec::new();
+    let mut groups: Vec<Vec<Reading>> = Vec::new();
     for reading in primary {
-        let same = |known: &&mut Reading| known.audience == reading.audience && known.destination == reading.destination;
-        match latest.iter_mut().find(same) {
-            Some(known) if reading.kind == "pending" && known.kind != "pending" => {}
-            Some(known) => *known = reading,
-            None => latest.push(reading),
+        let same = |group: &&mut Vec<Reading>| {
+            group[0].audience == reading.audience && group[0].destination == reading.destination
+        };
+        match groups.iter_mut().find(same) {
+            Some(group) => group.push(reading),
+            None => groups.push(vec![reading]),
         }
     }
-    latest
+    groups.into_iter().map(telling).collect()
+}
+
+/// The reading of one destination to show.
+fn telling(mut group: Vec<Reading>) -> Reading {
+    let says = |reading: &Reading| !matches!(reading.kind, "pending" | "not_offered");
+    let largest = group.iter().filter(|reading| says(reading)).map(|reading| reading.sent).max().unwrap_or(0);
+    let chosen = group.iter().rposition(|reading| says(reading) && reading.sent * 2 >= largest);
+    let index = chosen.unwrap_or(group.len() - 1);
+    group.swap_remove(index)
 }
 
 #[cfg(test)]
@@ -92,15 +104,20 @@ mod tests {
     }
 
     #[test]
-    fn the_latest_that_says_something_is_shown() {
+    fn the_latest_that_says_enough_is_shown() {
         let all = vec![
             stored("meta", 1, MatchKind::Exact),
             stored("google", 2, MatchKind::Pending),
-            stored("meta", 3, MatchKind::Exact),
-            stored("meta", 4, MatchKind::Pending),
+            stored("meta", 100, MatchKind::Exact),
+            stored("meta", 90, MatchKind::Exact),
+            stored("meta", 40, MatchKind::Exact),
+            stored("meta", 400, MatchKind::Pending),
         ];
         let latest = readings(all.clone(), false);
-        assert_eq!(latest.iter().map(|reading| (reading.destination.as_str(), reading.sent)).collect::<Vec<_>>(), [("meta", 3), ("google", 2)]);
-        assert_eq!(readings(all, true).len(), 4);
+        assert_eq!(
+            latest.iter().map(|reading| (reading.destination.as_str(), reading.sent)).collect::<Vec<_>>(),
+            [("meta", 90), ("google", 2)]
+        );
+        assert_eq!(readings(all, true).len(), 6);
     }
 }

@@ -75,6 +75,14 @@ impl Distribution {
         matches!(self, Self::Point(_))
     }
 
+    /// Like `sampler`, but fast to evaluate at a given probability.
+    pub(crate) fn quantile_sampler(&self) -> Sampler {
+        match *self {
+            Self::Beta { a, b } => Sampler::table(a, b, 0.0, 1.0),
+            _ => self.sampler(),
+        }
+    }
+
     /// Precomputes what repeated draws need.
     pub(crate) fn sampler(&self) -> Sampler {
         match *self {
@@ -134,9 +142,18 @@ impl Sampler {
             Self::Point(value) => *value,
             Self::Beta { a, b } => stream().beta(*a, *b),
             Self::LogNormal { median, sigma } => median * (sigma * stream().normal()).exp(),
+            Self::Table { .. } => self.at(stream().uniform()),
+        }
+    }
+
+    /// The value below which it lies with probability `u` in (0, 1).
+    pub(crate) fn at(&self, u: f64) -> f64 {
+        match self {
+            Self::Point(value) => *value,
+            Self::Beta { a, b } => beta_quantile(u, *a, *b),
+            Self::LogNormal { median, sigma } => median * (sigma * normal_quantile(u)).exp(),
             Self::Table { low, step, cumulative } => {
                 let (first, last) = (cumulative[0], cumulative[cumulative.len() - 1]);
-                let u = stream().uniform();
                 if last <= first {
                     return low + step * Self::CELLS as f64 * u;
                 }

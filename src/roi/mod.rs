@@ -8,7 +8,6 @@
 pub mod alive;
 pub mod distribution;
 pub mod funnel;
-pub mod holdout;
 pub mod inputs;
 pub mod measure;
 pub mod plan;

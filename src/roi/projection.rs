@@ -6,6 +6,7 @@ use super::{
     distribution::Distribution,
     funnel::{Funnel, Optimum},
     inputs::{FIELDS, Field, Inputs, Resolved},
+    plan::grouped,
     simulate::{Simulation, available_threads, simulate},
 };
 
@@ -219,8 +220,10 @@ fn warnings(inputs: &Inputs, resolved: &Resolved, point: &Funnel) -> Vec<String>
     let campaign = resolved.campaign(&resolved.central());
     if campaign.budget > point.spend * 1.000_001 {
         all.push(format!(
-            "The cap of {} ad views per person binds: {:.0} of {:.0} {code} can be spent.",
-            campaign.cap, point.spend, campaign.budget
+            "The cap of {} ad views per person binds: {} of {} {code} can be spent.",
+            campaign.cap,
+            grouped(point.spend.round() as u64),
+            grouped(campaign.budget.round() as u64)
         ));
     }
     // Vendor glossary figure: small retargeting audiences tire above about 7 views a week, 30 in a 30-day flight.
@@ -236,7 +239,9 @@ fn warnings(inputs: &Inputs, resolved: &Resolved, point: &Funnel) -> Vec<String>
     }
     if inputs.platform.per_click() {
         all.push(
-            "Billed per click: each paid click counts as one ad view, so reach means persons who clicked.".to_owned(),
+            "Billed per click: each paid click counts as one ad view, so reach means persons who clicked, and what the ads \
+             do to those who saw them without clicking is left out."
+                .to_owned(),
         );
     }
     if point.reachable < 1000.0 {

@@ -3,12 +3,14 @@
 //! Draw i depends on the seed and i alone and is stored at place i, so the result is the same, to the byte, on one thread
 //! or on many.
 
+use std::sync::{Mutex, PoisonError};
+
 use serde::Serialize;
 
 use super::{
     distribution::Sampler,
     inputs::{FIELDS, Field, Resolved},
-    random::Stream,
+    random::{Lattice, Stream},
 };
 
 /// Where a simulated quantity lies.
@@ -29,26 +31,32 @@ pub struct Summary {
 }
 
 impl Summary {
-    /// Summary of `values`, which are reordered; none when there are none. Values that are not numbers are left out.
-    pub(crate) fn of(mut values: Vec<f64>) -> Option<Self> {
-        values.retain(|v| !v.is_nan());
-        if values.is_empty() {
-            return None;
-        }
-        let mean = values.iter().sum::<f64>() / values.len() as f64;
-        let mut start = 0;
+    /// Summary of `values`; none when there are none. Values that are not numbers are left out.
+    pub(crate) fn of(values: impl Iterator<Item = f64>) -> Option<Self> {
+        let mut total = 0.0;
+        // Integers that order like the numbers: they sort several times faster than floats do.
+        let mut keys: Vec<i64> = values
+            .filter(|v| !v.is_nan())
+            .map(|v| {
+                total += v;
+                ordered(v.to_bits() as i64)
+            })
+            .collect();
+        let last = keys.len().checked_sub(1)?;
+        keys.sort_unstable();
+        let at = |index: usize| f64::from_bits(ordered(keys[index.min(last)]) as u64);
         let [p05, p25, p50, p75, p95] = [0.05, 0.25, 0.50, 0.75, 0.95].map(|p| {
-            let place = p * (values.len() - 1) as f64;
-            let index = place as usize;
-            // Everything before `start` is already below what this quantile looks for.
-            let (_, low, above) = values[start..].select_nth_unstable_by(index - start, f64::total_cmp);
-            let low = *low;
-            let next = above.iter().copied().fold(f64::INFINITY, f64::min);
-            start = index;
-            if next.is_finite() { low + (place - index as f64) * (next - low) } else { low }
+            let place = p * last as f64;
+            let (low, next) = (at(place as usize), at(place as usize + 1));
+            low + place.fract() * (next - low)
         });
-        Some(Self { mean, p05, p25, p50, p75, p95 })
+        Some(Self { mean: total / keys.len() as f64, p05, p25, p50, p75, p95 })
     }
+}
+
+/// Maps the bits of a float to an integer of the same order, and back.
+fn ordered(bits: i64) -> i64 {
+    bits ^ (((bits >> 63) as u64) >> 1) as i64
 }
 
 /// What the simulated campaigns came to.
@@ -96,32 +104,50 @@ pub(crate) struct Drawer<'a> {
     resolved: &'a Resolved,
     samplers: [Sampler; FIELDS],
     seed: u64,
-    offset: u32,
+    lattice: Lattice,
+    place: u32,
+}
+
+/// Lattice axis of the two assumptions that decide the tails; every other one draws at random. Only the first platform
+/// of a union gets the first axis: two platforms on one axis would always be lucky together.
+fn axis(field: Field, place: u32) -> Option<usize> {
+    match field {
+        Field::Cvr if place == 0 => Some(0),
+        Field::Lift => Some(1),
+        _ => None,
+    }
 }
 
 impl<'a> Drawer<'a> {
     /// `place` tells platforms of one union apart; what belongs to the segment is drawn alike for all of them.
     pub fn new(resolved: &'a Resolved, seed: u64, place: u32) -> Self {
-        let samplers = std::array::from_fn(|i| resolved.values[i].value.sampler());
-        Self { resolved, samplers, seed, offset: place * PLATFORM_STRIDE }
+        let samplers = std::array::from_fn(|i| {
+            let value = resolved.values[i].value;
+            if axis(Field::ALL[i], place).is_some() { value.quantile_sampler() } else { value.sampler() }
+        });
+        Self { resolved, samplers, seed, lattice: Lattice::new(seed), place }
     }
 
     pub fn values(&self, draw: u64) -> [f64; FIELDS] {
         std::array::from_fn(|i| {
-            let offset = if Field::ALL[i].of_the_segment() { 0 } else { self.offset };
+            let field = Field::ALL[i];
+            if let Some(axis) = axis(field, self.place) {
+                return self.samplers[i].at(self.lattice.at(draw, axis));
+            }
+            let offset = if field.of_the_segment() { 0 } else { self.place * PLATFORM_STRIDE };
             self.samplers[i].draw(|| Stream::new(self.seed, draw, i as u32 + offset))
         })
     }
 
     fn row(&self, draw: u64) -> Row {
         let campaign = self.resolved.campaign(&self.values(draw));
+        let offset = self.place * PLATFORM_STRIDE;
         let delivery = campaign.delivery();
         let expected = delivery.impressions * campaign.ctr * campaign.landing * campaign.cvr;
-        let baskets = Stream::new(self.seed, draw, BASKETS + self.offset).poisson(expected);
+        let baskets = Stream::new(self.seed, draw, BASKETS + offset).poisson(expected);
         let caused = delivery.reach * campaign.p0 * campaign.lift;
         // A negative lift drives buyers away: count those and turn the sign.
-        let incremental =
-            Stream::new(self.seed, draw, INCREMENTAL + self.offset).poisson(caused.abs()).copysign(caused);
+        let incremental = Stream::new(self.seed, draw, INCREMENTAL + offset).poisson(caused.abs()).copysign(caused);
         let cost = delivery.spend + campaign.fixed;
         let per_order = campaign.aov * campaign.margin;
         let roi = |orders: f64| if cost > 0.0 { (orders * per_order - cost) / cost } else { f64::NAN };
@@ -134,6 +160,21 @@ pub(crate) fn available_threads() -> usize {
     std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
 }
 
+/// Draws a thread takes at a time: short enough that a busy core does not hold up the others.
+const CHUNK: usize = 4096;
+
+/// Hands `tasks` to `threads` threads, the next one to whoever is free.
+fn share_out<T>(tasks: impl Iterator<Item = T> + Send, threads: usize, work: impl Fn(T) + Sync) {
+    let tasks = Mutex::new(tasks);
+    let next = || tasks.lock().unwrap_or_else(PoisonError::into_inner).next();
+    std::thread::scope(|scope| {
+        for _ in 1..threads {
+            scope.spawn(|| std::iter::from_fn(next).for_each(&work));
+        }
+        std::iter::from_fn(next).for_each(&work);
+    });
+}
+
 /// Computes `row(i)` for every draw, shared out over `threads`.
 pub(crate) fn draw_all<T: Copy + Default + Send>(
     draws: usize,
@@ -141,15 +182,9 @@ pub(crate) fn draw_all<T: Copy + Default + Send>(
     row: impl Fn(u64) -> T + Sync,
 ) -> Vec<T> {
     let mut rows = vec![T::default(); draws];
-    let share = draws.div_ceil(threads.max(1)).max(1);
-    std::thread::scope(|scope| {
-        for (part, chunk) in rows.chunks_mut(share).enumerate() {
-            let row = &row;
-            scope.spawn(move || {
-                for (i, slot) in chunk.iter_mut().enumerate() {
-                    *slot = row((part * share + i) as u64);
-                }
-            });
+    share_out(rows.chunks_mut(CHUNK).enumerate(), threads.min(draws.div_ceil(CHUNK)), |(part, chunk)| {
+        for (i, slot) in chunk.iter_mut().enumerate() {
+            *slot = row((part * CHUNK + i) as u64);
         }
     });
     rows
@@ -162,18 +197,9 @@ pub(crate) fn simulate(resolved: &Resolved, seed: u64, draws: usize, target: f64
     let rows = draw_all(draws, threads, |i| drawer.row(i));
     let rows = &rows;
     let share_where = |test: &dyn Fn(&Row) -> bool| rows.iter().filter(|r| test(r)).count() as f64 / draws as f64;
-    let column = move |m: usize| Summary::of(rows.iter().map(|r| r[m]).collect());
+    let column = |m: usize| Summary::of(rows.iter().map(|r| r[m]));
     let mut columns: [Option<Summary>; METRICS] = [None; METRICS];
-    std::thread::scope(|scope| {
-        let per_thread = METRICS.div_ceil(threads.clamp(1, METRICS));
-        for (part, chunk) in columns.chunks_mut(per_thread).enumerate() {
-            scope.spawn(move || {
-                for (i, slot) in chunk.iter_mut().enumerate() {
-                    *slot = column(part * per_thread + i);
-                }
-            });
-        }
-    });
+    share_out(columns.iter_mut().enumerate(), threads.min(METRICS), |(i, slot)| *slot = column(i));
     let [spend, reach, baskets, revenue, roi, incremental_buyers, incremental_roi] = columns;
     let present =
         |s: Option<Summary>| s.expect("counts and amounts are numbers in every draw, and there is at least one draw");
@@ -200,11 +226,11 @@ mod tests {
 
     #[test]
     fn summary_takes_interpolated_quantiles() {
-        let s = Summary::of((0..=100).rev().map(f64::from).collect()).unwrap();
-        assert_eq!((s.mean, s.p05, s.p25, s.p50, s.p75, s.p95), (50.0, 5.0, 25.0, 50.0, 75.0, 95.0));
-        let s = Summary::of(vec![1.0, 2.0, f64::NAN]).unwrap();
+        let s = Summary::of((-50..=50).rev().map(f64::from)).unwrap();
+        assert_eq!((s.mean, s.p05, s.p25, s.p50, s.p75, s.p95), (0.0, -45.0, -25.0, 0.0, 25.0, 45.0));
+        let s = Summary::of([1.0, 2.0, f64::NAN].into_iter()).unwrap();
         assert_eq!((s.p50, s.mean), (1.5, 1.5));
-        assert_eq!(Summary::of(vec![f64::NAN]), None);
-        assert_eq!(Summary::of(vec![3.0]).unwrap().p95, 3.0);
+        assert_eq!(Summary::of([f64::NAN].into_iter()), None);
+        assert_eq!(Summary::of([3.0].into_iter()).unwrap().p95, 3.0);
     }
 }

@@ -80,7 +80,7 @@ pub fn project_union(all: &[Inputs]) -> Option<UnionProjection> {
         let buyers = reached * per_person;
         [reached, buyers, if cost > 0.0 { (buyers * per_order - cost) / cost } else { f64::NAN }]
     });
-    let column = |m: usize| Summary::of(rows.iter().map(|r| r[m]).collect());
+    let column = |m: usize| Summary::of(rows.iter().map(|r| r[m]));
     Some(UnionProjection {
         reach: union_reach(&shares),
         persons_reached: column(0)?,

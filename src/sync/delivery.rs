@@ -216,9 +216,10 @@ impl Delivery<'_> {
                 audience = Some(self.find_or_create(report).await?);
             }
             let audience = audience.as_ref().expect("found above");
+            // First: who needs no request lets go of identifiers that another record answers for.
+            self.with_ledger(|ledger| ledger.forget(&plan))?;
             let full = self.options.full && round == 0;
             self.send(&plan, audience, full, report).await?;
-            self.with_ledger(|ledger| ledger.forget(&plan))?;
             let confirmed =
                 confirm(self.destination, &self.ledger, self.clock, self.progress, self.options.wait).await?;
             note_confirmed(&confirmed, report);

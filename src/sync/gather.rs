@@ -19,8 +19,8 @@ use super::progress::Progress;
 use super::row::{Cells, FactTexts, RowReader, State};
 use crate::config::{AudienceConfig, PrepareConfig};
 use crate::identity::{Arm, Drop, Holdout, HoldoutBuilder, Identity, IdentityBuilder, Role};
-use crate::report::identifiers::IdentifierCounter;
 use crate::ledger::{Target, TargetRow, TargetWriter, consent};
+use crate::report::identifiers::IdentifierCounter;
 use crate::warehouse::BatchStream;
 
 /// What one destination wants.

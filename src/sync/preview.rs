@@ -10,8 +10,8 @@ use super::gather::{Prepared, Refiner};
 use super::guards::{Change, refusals};
 use super::progress::Progress;
 use crate::connectors;
-use crate::report::identifiers::IdentifierReport;
 use crate::ledger::{DiffOptions, Ledger, Plan, day_of, diff};
+use crate::report::identifiers::IdentifierReport;
 use crate::transport::RecordingTransport;
 
 /// One audience's plan.

@@ -1,10 +1,11 @@
 //! Point projections A, B, C, the reach curves, the optimum and the two simulations.
 
 use reveil::roi::{
-    Distribution, Field, Inputs, Projection,
+    Distribution, Field, Inputs,
     funnel::{Campaign, reach_share},
     project,
     projection::{common_assumption, project_with_threads},
+    simulate::Simulation,
     update::reach_shape,
 };
 use serde_json::Value;
@@ -166,6 +167,12 @@ fn check_simulation(case: &Value) {
     assert!((at_target - out["P(baskets>=1500)"].as_f64().unwrap()).abs() < 8e-5, "{at_target}");
 }
 
+/// Enough draws to tell two sets of assumptions apart.
+fn few_draws(mut inputs: Inputs) -> Simulation {
+    inputs.draws = 2000;
+    project(&inputs).simulation
+}
+
 #[test]
 fn simulation_of_the_priors_matches() {
     check_simulation(&golden("roi_projection")["mc_prior"]);
@@ -180,8 +187,7 @@ fn simulation_after_updating_matches() {
     inputs.observe_match_exact(31_240, 52_000).unwrap();
     inputs.observe_clicks(5431, 412_000).unwrap();
     inputs.observe_orders(96, 4100).unwrap();
-    let simulated = |p: Projection| p.simulation;
-    assert_eq!(simulated(project(&inputs)), simulated(project(&meta_inputs(&all["mc_posterior"]))));
+    assert_eq!(few_draws(inputs), few_draws(meta_inputs(&all["mc_posterior"])));
 }
 
 #[test]
@@ -191,7 +197,7 @@ fn default_priors_are_those_of_the_golden_simulation() {
     inputs.set(Field::Fixed, Distribution::Point(500.0), "test").unwrap();
     inputs.seed = 20_261_122;
     let golden = golden("roi_projection");
-    assert_eq!(project(&inputs).simulation, project(&meta_inputs(&golden["mc_prior"])).simulation);
+    assert_eq!(few_draws(inputs), few_draws(meta_inputs(&golden["mc_prior"])));
 }
 
 #[test]
@@ -210,6 +216,7 @@ fn same_seed_gives_the_same_bytes_on_any_number_of_threads() {
 #[test]
 fn cap_and_budget_are_settled_from_what_is_known() {
     let mut inputs = Inputs::for_platform("meta", 100_000).unwrap();
+    inputs.draws = 1000;
     let without = project(&inputs);
     close("budget the cap allows", without.point.spend, 100_000.0 * 0.62 * 0.9 * 12.0 * 11.0 / 1000.0, 1e-9);
     for (field, value) in [(Field::Match, 0.5), (Field::InFlight, 1.0), (Field::Budget, 15_000.0), (Field::Cpm, 10.0)] {
@@ -236,7 +243,9 @@ fn nothing_to_spend_or_nobody_to_reach_leaves_ratios_absent() {
 
 #[test]
 fn sensitivity_leads_with_the_least_known() {
-    let p = project(&Inputs::for_platform("meta", 100_000).unwrap());
+    let mut inputs = Inputs::for_platform("meta", 100_000).unwrap();
+    inputs.draws = 1000;
+    let p = project(&inputs);
     assert_eq!(p.sensitivity[0].field, Field::Lift, "the lift's 90 % range spans a factor of 27");
     let swing = |i: usize| (p.sensitivity[i].incremental_profit[1] - p.sensitivity[i].incremental_profit[0]).abs();
     assert!((1..p.sensitivity.len()).all(|i| swing(i) <= swing(i - 1)));

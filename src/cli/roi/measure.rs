@@ -1,8 +1,12 @@
 //! `reveil roi measure`: what the ads caused, from counts.
 
-use std::io::Write;
+use std::{
+    io::Write,
+    path::{Path, PathBuf},
+};
 
-use serde::Serialize;
+use anyhow::{Context, bail};
+use serde::{Deserialize, Serialize};
 
 use super::{counts, json, number, pair, text};
 use crate::roi::{
@@ -10,9 +14,12 @@ use crate::roi::{
     measure::{
         ALPHA, Experiment, Interval, Measurement, Money, Reading, Verdict, measure,
         proportions::Arms,
-        revenue::{ArmMoments, Welch, welch},
+        revenue::{ArmMoments, Revenue, RevenueTest, percentile, welch},
     },
 };
+
+/// Percentile of earlier revenue above which amounts are cut.
+const WINSORISE_AT: f64 = 0.995;
 
 /// Options of `roi measure`. Count everyone assigned to an arm, whether matched or not.
 #[derive(Debug, clap::Args)]
@@ -65,6 +72,13 @@ pub struct MeasureArgs {
     /// Revenue per person held out, zeros included: mean and standard deviation
     #[arg(long, value_name = "MEAN,SD", value_parser = pair, requires = "treated_revenue")]
     holdout_revenue: Option<(f64, f64)>,
+    /// CSV of every person assigned, zeros included: columns arm (treated or holdout), revenue, and optionally before
+    /// (revenue before the test), which gives the cap for whales and takes out what the past explains
+    #[arg(long, value_name = "FILE", conflicts_with = "treated_revenue")]
+    persons: Option<PathBuf>,
+    /// Cut each person's revenue at this amount in the second line; without it, the 99.5th percentile of `before`
+    #[arg(long, value_name = "AMOUNT", value_parser = number, requires = "persons")]
+    winsorise_at: Option<f64>,
     /// Print JSON
     #[arg(long)]
     json: bool,
@@ -74,7 +88,7 @@ pub struct MeasureArgs {
 struct Report {
     #[serde(flatten)]
     measurement: Measurement,
-    revenue: Option<Welch>,
+    revenue: Option<Revenue>,
     currency: String,
 }
 
@@ -101,15 +115,78 @@ pub fn run(args: &MeasureArgs, out: &mut dyn Write) -> anyhow::Result<()> {
         reached_share: args.reached_share,
     };
     let measurement = measure(&experiment)?;
-    let revenue =
-        args.treated_revenue.zip(args.holdout_revenue).filter(|_| !measurement.sample_ratio.blocked).and_then(
-            |(t, c)| {
-                let arm = |persons, (mean, sd)| ArmMoments::from_summary(persons, mean, sd);
-                welch(&arm(args.treated, t), &arm(args.holdout, c), ALPHA)
-            },
-        );
+    let revenue = if measurement.sample_ratio.blocked { None } else { args.revenue()? };
     let report = Report { measurement, revenue, currency: args.currency.code().to_owned() };
     if args.json { json(out, &report) } else { page(out, &experiment, &report) }
+}
+
+/// One line of the file of persons.
+#[derive(Debug, Deserialize)]
+struct Person {
+    arm: Arm,
+    revenue: f64,
+    before: Option<f64>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum Arm {
+    Treated,
+    Holdout,
+}
+
+impl MeasureArgs {
+    fn revenue(&self) -> anyhow::Result<Option<Revenue>> {
+        if let Some(path) = &self.persons {
+            return self.revenue_of_persons(path);
+        }
+        let arm = |persons, (mean, sd)| ArmMoments::from_summary(persons, mean, sd);
+        Ok(self
+            .treated_revenue
+            .zip(self.holdout_revenue)
+            .and_then(|(t, c)| welch(&arm(self.treated, t), &arm(self.holdout, c), ALPHA))
+            .map(|plain| Revenue { plain, winsorised: None, cuped: None }))
+    }
+
+    fn revenue_of_persons(&self, path: &Path) -> anyhow::Result<Option<Revenue>> {
+        let shown = path.display();
+        let mut rows = csv::Reader::from_path(path).with_context(|| format!("cannot open {shown}"))?;
+        let persons = rows
+            .deserialize()
+            .enumerate()
+            .map(|(i, row)| {
+                // The reader's own message quotes the row, which may hold more than these columns.
+                row.map_err(|_| {
+                    anyhow::anyhow!(
+                        "row {} of {shown} cannot be read\nhint: columns are arm (treated or holdout), revenue and, \
+                         optionally, before; amounts are plain numbers",
+                        i + 1
+                    )
+                })
+            })
+            .collect::<anyhow::Result<Vec<Person>>>()?;
+        if let Some(i) = persons.iter().position(|p| !p.revenue.is_finite() || p.before.is_some_and(|b| !b.is_finite()))
+        {
+            bail!("row {} of {shown} has an amount that is not a number\nhint: write 0 for no revenue", i + 1);
+        }
+        let count = |arm| persons.iter().filter(|p| p.arm == arm).count() as u64;
+        let (treated, holdout) = (count(Arm::Treated), count(Arm::Holdout));
+        if (treated, holdout) != (self.treated, self.holdout) {
+            bail!(
+                "{shown} has {treated} treated and {holdout} held-out persons, the options say {} and {}\n\
+                 hint: list every person assigned, those who spent nothing too",
+                self.treated,
+                self.holdout
+            );
+        }
+        let before: Vec<f64> = persons.iter().filter_map(|p| p.before).collect();
+        let cap = self.winsorise_at.or_else(|| percentile(&before, WINSORISE_AT).filter(|c| *c > 0.0));
+        let mut test = RevenueTest::new(cap);
+        for p in &persons {
+            test.add(p.arm == Arm::Treated, p.revenue, p.before.unwrap_or(0.0));
+        }
+        Ok(test.result(ALPHA))
+    }
 }
 
 fn page(out: &mut dyn Write, experiment: &Experiment, report: &Report) -> anyhow::Result<()> {
@@ -168,8 +245,15 @@ fn page(out: &mut dyn Write, experiment: &Experiment, report: &Report) -> anyhow
         }
     }
     if let Some(r) = &report.revenue {
-        let revenue = Interval { estimate: r.diff, low: r.interval[0], high: r.interval[1] };
-        line("revenue per person, measured directly", revenue, &amount)?;
+        for (label, welch) in [
+            ("revenue per person, measured directly", Some(r.plain)),
+            ("the same, largest amounts cut", r.winsorised),
+            ("the same, past revenue taken out", r.cuped.map(|c| c.adjusted)),
+        ] {
+            if let Some(w) = welch {
+                line(label, Interval { estimate: w.diff, low: w.interval[0], high: w.interval[1] }, &amount)?;
+            }
+        }
     }
     writeln!(out)?;
     if let Some(cost) = m.cost_per_incremental_buyer {
@@ -262,6 +346,35 @@ mod tests {
         assert_eq!(j["verdict"], "not distinguishable from zero");
         let error = printed("measure --treated 9 --treated-buyers 10 --holdout 9 --holdout-buyers 1").unwrap_err();
         assert!(error.to_string().contains("hint:"));
+    }
+
+    #[test]
+    fn persons_give_three_revenue_lines() {
+        use std::io::Write;
+        let mut file = tempfile::NamedTempFile::new().unwrap();
+        writeln!(file, "arm,revenue,before").unwrap();
+        for i in 0..400 {
+            let arm = if i % 4 == 0 { "holdout" } else { "treated" };
+            let revenue = if i % 10 == 1 { 50 + i % 7 } else { 0 };
+            writeln!(file, "{arm},{revenue},{}", i % 13).unwrap();
+        }
+        writeln!(file, "treated,90000,3").unwrap();
+        let path = file.path().display().to_string();
+        let line = |treated| {
+            format!(
+                "measure --treated {treated} --treated-buyers 21 --holdout 100 --holdout-buyers 20 --persons {path}"
+            )
+        };
+        let j = json(&format!("{} --json", line(301)));
+        let number = |part: &str| j.pointer(part).and_then(serde_json::Value::as_f64).unwrap();
+        assert!(number("/revenue/plain/diff") > 200.0);
+        assert!(number("/revenue/winsorised/diff") < 10.0);
+        assert!(number("/revenue/cuped/variance_ratio") > 0.5);
+        fits(&printed(&line(301)).unwrap());
+        assert!(printed(&line(300)).unwrap_err().to_string().contains("hint:"));
+        writeln!(file, "neither,x,1").unwrap();
+        let error = format!("{:#}", printed(&line(301)).unwrap_err());
+        assert!(error.contains("row 402") && !error.contains("neither"), "{error}");
     }
 
     #[test]
