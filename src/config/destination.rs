@@ -31,6 +31,10 @@ pub struct DestinationConfig {
     /// Members per request, at most the platform's limit. Default that limit.
     #[serde(default)]
     pub batch_members: Option<u32>,
+    /// Pause before the first new try of a failed call, in milliseconds; later ones grow from it. Default 2,000, which
+    /// platforms need. For tests and sandboxes, which would otherwise sleep for real.
+    #[serde(default)]
+    pub retry_first_delay_ms: Option<u64>,
     /// The connector's own settings.
     #[serde(flatten)]
     pub settings: serde_json::Map<String, serde_json::Value>,

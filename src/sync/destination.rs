@@ -8,6 +8,7 @@ use reveil_sdk::{Clock, Connector, Context, Result, Transport};
 
 use crate::config::DestinationConfig;
 use crate::connectors;
+use crate::transport::retry::RetryPolicy;
 use crate::transport::{HttpTransport, TransportOptions};
 
 /// See the module.
@@ -41,11 +42,12 @@ impl Destination {
     ) -> Result<Self> {
         let connector = connectors::connect(name, config, environment, base_dir)?;
         let descriptor = connector.descriptor();
-        let options = TransportOptions {
-            timeout: Duration::from_secs(config.timeout_secs),
-            loopback_only,
-            ..TransportOptions::default()
-        };
+        let mut retry = RetryPolicy::default();
+        if let Some(first_delay_ms) = config.retry_first_delay_ms {
+            retry.first_delay = Duration::from_millis(first_delay_ms);
+        }
+        let options =
+            TransportOptions { timeout: Duration::from_secs(config.timeout_secs), retry, loopback_only };
         let transport = HttpTransport::new(connector.auth(), &descriptor.limits, Arc::clone(clock), options)?;
         let most = descriptor.limits.max_batch_members;
         Ok(Self {

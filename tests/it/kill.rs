@@ -1,0 +1,125 @@
+//! The process is killed (SIGKILL) at random moments and started again, while the platforms misbehave and the
+//! warehouse changes. After every completed run both platforms hold the target exactly; at no moment do they hold
+//! anybody who is in neither the old nor the new target.
+
+use std::time::{Duration, Instant};
+
+use reveil_sandbox::{Faults, Platform};
+
+use crate::binary;
+use crate::expected::Expected;
+use crate::shop::{Plan, Shop};
+
+const KILLS: usize = 200;
+/// Between two changes of the warehouse.
+const KILLS_A_CYCLE: usize = 8;
+
+/// One set is drawn for each run that is to be killed.
+const FAULTS: &[&str] = &[
+    "",
+    "meta.users:reset@0.1,google.members:reset@0.1",
+    "meta.users:reset-applied@0.2,google.members:reset-applied@0.2",
+    "meta.users:truncate@0.2,google.members:truncate@0.2",
+    "transient@0.1,meta:error=500@0.1,google:error=503@0.1",
+    "meta.users:timeout-applied@0.03,google.members:timeout-applied@0.03,google:throttle@0.05",
+    "meta.users:timeout@0.03,google.members:timeout@0.03,meta:throttle@0.02",
+    "html@0.05,empty@0.05,meta.users:success-false@0.05",
+    "google.members:failed-job@0.2,google.status:error=500@0.1",
+    "meta:expired-token@0.02,google:expired-token@0.05",
+    "meta.audience:reset-applied@0.3,google.lists:reset-applied@0.3,meta.audience:transient@0.2,google.lists:transient@0.2",
+];
+
+#[test]
+fn killed_at_any_moment_the_audiences_end_up_exact() {
+    let mut shop = Shop::open(&Plan { customers: 2_000, seed: 20_261, batch_members: 40, ..Plan::default() });
+    let (first, refresh) = undisturbed_runs();
+    let started = Instant::now();
+    let (mut kills, mut ended_alone, mut cycles) = (0, 0, 0);
+    let mut before = Expected::default();
+    while kills < KILLS {
+        let now = shop.expected();
+        let length = if cycles == 0 { first } else { refresh };
+        assert!(now.held_out > 20, "the holdout has something to do: {}", now.held_out);
+        for _ in 0..KILLS_A_CYCLE {
+            let rules = FAULTS[shop.draws.below(FAULTS.len() as u64) as usize];
+            shop.world().set_faults(rules.parse().expect("a fault rule"));
+            let delay = length.mul_f64(shop.draws.below(1_000) as f64 / 1_000.0);
+            if run_and_kill(&shop, delay) {
+                kills += 1;
+            } else {
+                ended_alone += 1;
+            }
+            assert_nobody_else(&shop, &before, &now, &format!("after kill {kills} (cycle {cycles}, faults {rules:?})"));
+            assert!(ended_alone < KILLS, "the process ends before it can be killed");
+        }
+        shop.world().set_faults(Faults::NONE);
+        let report = shop.sync(&[]).expect(0).json();
+        assert_eq!(report["state"], "done", "{report}");
+        shop.assert_exact(&format!("cycle {cycles}, {kills} kills"));
+        if cycles % 5 == 0 {
+            assert_settled(&shop);
+        }
+        before = now;
+        shop.live(30);
+        cycles += 1;
+    }
+    let world = shop.world();
+    let requests = world.requests(Platform::Meta, "users") + world.requests(Platform::Google, "members");
+    println!(
+        "{kills} kills and {ended_alone} runs that ended by themselves in {cycles} cycles, {requests} member requests, \
+         undisturbed runs {} ms (first) and {} ms, {:.0} s in all",
+        first.as_millis(),
+        refresh.as_millis(),
+        started.elapsed().as_secs_f64()
+    );
+}
+
+/// How long a first sync of such a shop and a refresh take.
+fn undisturbed_runs() -> (Duration, Duration) {
+    let mut shop = Shop::open(&Plan { customers: 2_000, seed: 20_261, batch_members: 40, ..Plan::default() });
+    let run = |shop: &Shop| {
+        let started = Instant::now();
+        shop.sync(&[]).expect(0);
+        let took = started.elapsed();
+        shop.assert_exact("undisturbed");
+        took
+    };
+    let first = run(&shop);
+    shop.live(30);
+    (first, run(&shop))
+}
+
+/// False when the process ended before its time.
+fn run_and_kill(shop: &Shop, delay: Duration) -> bool {
+    let arguments = shop.sync_arguments(&[]);
+    let mut child = binary::spawn(shop.path(), &arguments.iter().map(String::as_str).collect::<Vec<_>>());
+    std::thread::sleep(delay);
+    child.kill().expect("the child is ours");
+    let status = child.wait().expect("the child is ours");
+    std::os::unix::process::ExitStatusExt::signal(&status) == Some(9)
+}
+
+/// Whoever is on a platform is in the target of before or of now: no one held out, ineligible or awake.
+fn assert_nobody_else(shop: &Shop, before: &Expected, now: &Expected, when: &str) {
+    for (platform, before, now) in
+        [(Platform::Meta, &before.meta, &now.meta), (Platform::Google, &before.google, &now.google)]
+    {
+        let held = shop.held(platform).unwrap_or_default();
+        let strangers = held.iter().filter(|digest| !before.contains(*digest) && !now.contains(*digest)).count();
+        assert_eq!(strangers, 0, "{when}: {platform:?} holds {strangers} identifiers that were never to be sent");
+    }
+}
+
+/// A run with nothing to do sends nothing.
+fn assert_settled(shop: &Shop) {
+    let world = shop.world();
+    let sent = |world: &reveil_sandbox::World| {
+        world.requests(Platform::Meta, "users") + world.requests(Platform::Google, "members")
+    };
+    let before = sent(&world);
+    let report = shop.sync(&[]).expect(0).json();
+    assert_eq!(sent(&world), before, "{report}");
+    for destination in report["destinations"].as_array().expect("destinations") {
+        assert_eq!((&destination["counts"]["add"], &destination["counts"]["remove"]), (&0.into(), &0.into()));
+    }
+}

@@ -1,0 +1,19 @@
+//! End to end: the real binary, a warehouse in a SQLite file, and the simulated platforms in this process.
+//!
+//! - [`kill`]: the process is killed at random moments and started again; the audiences end up exact.
+//! - [`replace`]: a full replace repairs what drifted, without a gap.
+//! - [`failures`]: what goes wrong is said once, with a remedy and the right exit code.
+//! - [`privacy`]: no output and no file holds an identifier, its digest or a secret.
+//! - [`contracts`]: the JSON documents and files that other programs read.
+//!
+//! Shared: [`shop`] makes the warehouse and the config, [`expected`] computes on its own what the platforms should
+//! hold, [`binary`] runs the program.
+
+mod binary;
+mod contracts;
+mod expected;
+mod failures;
+mod kill;
+mod privacy;
+mod replace;
+mod shop;
