@@ -436,7 +436,7 @@ fn note_uploaded(operation: Operation, uploaded: Uploaded, report: &mut Destinat
     }
     if operation == Operation::Add && uploaded.requests > 0 {
         report.counts.sent += uploaded.accepted;
-        report.upload.sessions.extend(uploaded.session);
+        report.upload.sessions.extend(uploaded.sessions);
         report.upload.persons += uploaded.accepted;
         report.upload.rows += uploaded.rows;
     }

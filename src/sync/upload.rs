@@ -3,8 +3,9 @@
 
 use std::collections::BTreeMap;
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 
+use chrono::{DateTime, Utc};
 use futures::StreamExt as _;
 use futures::stream::FuturesUnordered;
 use reveil_sdk::{AudienceRef, Batch, Error, ErrorKind, Operation, Receipt, RejectReason, Retry, Upload};
@@ -16,6 +17,8 @@ use crate::ledger::{Ledger, LedgerError};
 
 /// Refusals of one batch, with no part of it accepted, after which the fault is taken to lie in the request.
 const HOPELESS_REFUSALS: u32 = 40;
+/// A session is left when this share of its life is over.
+const SESSION_USED: f64 = 0.8;
 
 /// How batches go out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -36,7 +39,8 @@ pub struct Uploaded {
     pub rejected: BTreeMap<RejectReason, u64>,
     /// Entries the platform calls invalid without naming them.
     pub invalid_unnamed: u64,
-    pub session: Option<u64>,
+    /// Upload sessions used.
+    pub sessions: Vec<u64>,
 }
 
 impl Uploaded {
@@ -59,12 +63,19 @@ pub struct Uploader<'a> {
     pub clock: &'a dyn reveil_sdk::Clock,
     pub progress: &'a dyn Progress,
     pub mode: Mode,
-    /// Of the platform's upload session.
-    pub session: u64,
     pub operation: Operation,
     pub total: u64,
-    next_ordinal: AtomicU32,
+    /// The sessions so far, the open one last.
+    sessions: Mutex<Vec<Session>>,
     done: AtomicU64,
+}
+
+/// The platform's upload session: it closes by itself after a while, so a long upload takes several.
+#[derive(Debug, Clone, Copy)]
+struct Session {
+    id: u64,
+    started_at: DateTime<Utc>,
+    next_ordinal: u32,
 }
 
 impl std::fmt::Debug for Uploader<'_> {
@@ -92,10 +103,9 @@ impl<'a> Uploader<'a> {
             clock,
             progress,
             mode,
-            session: new_session(clock),
             operation,
             total,
-            next_ordinal: AtomicU32::new(1),
+            sessions: Mutex::default(),
             done: AtomicU64::new(0),
         }
     }
@@ -111,7 +121,7 @@ impl<'a> Uploader<'a> {
         let most_in_flight = self.destination.connector.descriptor().limits.max_in_flight.max(1) as usize;
         let mut batches = batches.peekable();
         let mut in_flight = FuturesUnordered::new();
-        let mut uploaded = Uploaded { session: Some(self.session), ..Uploaded::default() };
+        let mut uploaded = Uploaded::default();
         let mut failure = None;
         loop {
             while failure.is_none() && in_flight.len() < most_in_flight {
@@ -139,10 +149,42 @@ impl<'a> Uploader<'a> {
                 None => break,
             }
         }
+        uploaded.sessions =
+            self.sessions.lock().expect("no panic while held").iter().map(|session| session.id).collect();
         match failure {
             Some(error) => Err(error),
             None => Ok(uploaded),
         }
+    }
+
+    /// The open session and the next place in it; a new one when the old one is about to close.
+    fn place(&self) -> (u64, u32) {
+        let now = self.clock.now();
+        let mut sessions = self.sessions.lock().expect("no panic while held");
+        if sessions.last().is_none_or(|session| self.is_old(session, now, SESSION_USED)) {
+            sessions.push(Session { id: new_session(self.clock), started_at: now, next_ordinal: 1 });
+        }
+        let session = sessions.last_mut().expect("pushed above");
+        let ordinal = session.next_ordinal;
+        session.next_ordinal += 1;
+        (session.id, ordinal)
+    }
+
+    /// Whether more than this share of the session's life is over.
+    fn is_old(&self, session: &Session, now: DateTime<Utc>, share: f64) -> bool {
+        if self.mode == Mode::Swap {
+            // A swap has one session; what comes too late for it is added by the next run.
+            return false;
+        }
+        let life = self.destination.connector.descriptor().limits.session_secs;
+        life.is_some_and(|secs| (now - session.started_at).as_seconds_f64() > share * f64::from(secs))
+    }
+
+    /// True when the platform may have closed the session while the batch was under way.
+    fn session_ran_out(&self, id: u64) -> bool {
+        let now = self.clock.now();
+        let sessions = self.sessions.lock().expect("no panic while held");
+        sessions.iter().any(|session| session.id == id && self.is_old(session, now, 1.0))
     }
 
     /// One batch, in as many requests as its faults need.
@@ -155,15 +197,19 @@ impl<'a> Uploader<'a> {
                 continue;
             }
             let seq = self.journal(|ledger| ledger.intend(&batch))?;
-            let ordinal = self.next_ordinal.fetch_add(1, Ordering::Relaxed);
+            let (session, ordinal) = self.place();
             uploaded.requests += 1;
-            let upload = Upload { batch: &batch, session: self.session, ordinal, last, estimated_members: self.total };
+            let upload = Upload { batch: &batch, session, ordinal, last, estimated_members: self.total };
             match self.call(&upload).await {
                 Ok(receipt) => self.accept(seq, &batch, &receipt, &mut uploaded)?,
                 Err(error) => {
                     // Left as intended otherwise: uncertain, so that the next run sends it again.
                     if error.is_body_fault() || (!error.is_unanswered() && is_definite(error.kind())) {
                         self.journal(|ledger| ledger.fail(seq))?;
+                    }
+                    if is_definite(error.kind()) && self.session_ran_out(session) {
+                        work.push((batch, last));
+                        continue;
                     }
                     refusals += 1;
                     let hopeless = refusals > HOPELESS_REFUSALS && uploaded.accepted == 0;
