@@ -218,7 +218,8 @@ impl Delivery<'_> {
             let audience = audience.as_ref().expect("found above");
             // First: who needs no request lets go of identifiers that another record answers for.
             self.with_ledger(|ledger| ledger.forget(&plan))?;
-            let full = self.options.full && round == 0;
+            // Nobody to send makes no swap: then those who are there are removed.
+            let full = self.options.full && round == 0 && counts.add + counts.refresh > 0;
             self.send(&plan, audience, full, report).await?;
             let confirmed =
                 confirm(self.destination, &self.ledger, self.clock, self.progress, self.options.wait).await?;
@@ -248,6 +249,10 @@ impl Delivery<'_> {
         tokio::task::block_in_place(|| Ok(work(&mut self.ledger.lock().expect("no panic while the ledger is held"))?))
     }
 
+    fn replace(&self) -> Replace {
+        self.destination.connector.descriptor().capabilities.replace
+    }
+
     fn compare(&self, prepared: &Prepared, round: usize) -> Result<(Plan, Exclusions), SyncError> {
         let lifetime = self.destination.connector.descriptor().limits.membership_days;
         let options = DiffOptions {
@@ -255,6 +260,7 @@ impl Delivery<'_> {
             renew_after_days: renew_after_days(lifetime, self.spec.membership_days),
             retry_rejected: self.options.retry_rejected && round == 0,
             renew_all: self.options.full && round == 0,
+            replaces: self.options.full && round == 0 && self.replace() != Replace::No,
         };
         let mut refiner = Refiner::new(self.gathered);
         let plan =

@@ -12,7 +12,7 @@ use crate::shop::{Plan, Shop};
 
 const KILLS: usize = 200;
 /// Between two changes of the warehouse.
-const KILLS_A_CYCLE: usize = 8;
+const KILLS_A_CYCLE: usize = 4;
 
 /// One set is drawn for each run that is to be killed.
 const FAULTS: &[&str] = &[
@@ -62,7 +62,7 @@ fn killed_at_any_moment_the_audiences_end_up_exact() {
             assert_settled(&shop);
         }
         before = now;
-        shop.live(30);
+        shop.live(20);
         cycles += 1;
     }
     println!(
@@ -99,7 +99,7 @@ fn undisturbed_runs() -> (Duration, Duration) {
         took
     };
     let first = run(&shop);
-    shop.live(30);
+    shop.live(20);
     (first, run(&shop))
 }
 
@@ -132,4 +132,35 @@ fn assert_settled(shop: &Shop) {
     for destination in report["destinations"].as_array().expect("destinations") {
         assert_eq!((&destination["counts"]["add"], &destination["counts"]["remove"]), (&0.into(), &0.into()));
     }
+}
+
+/// A swap that was never finished has not put anybody on the platform, whatever was acknowledged of it.
+#[test]
+fn killed_in_a_full_replace_nobody_is_lost() {
+    let mut shop = open();
+    let meta_only = ["--destination", "meta"];
+    shop.sync(&meta_only).expect(0);
+    let mut in_the_swap = 0;
+    for round in 0..12 {
+        shop.live(20);
+        let full = shop.sync_arguments(&["--destination", "meta", "--full"]);
+        let before = shop.world().requests(Platform::Meta, "users.replace");
+        let mut child = binary::spawn(shop.path(), &full.iter().map(String::as_str).collect::<Vec<_>>());
+        // Not before the swap has begun, or it would be the other test again.
+        let wanted = before + 1 + shop.draws.below(60);
+        let waited = Instant::now();
+        while shop.world().requests(Platform::Meta, "users.replace") < wanted && waited.elapsed().as_secs() < 20 {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        child.kill().expect("the child is ours");
+        let status = child.wait().expect("the child is ours");
+        in_the_swap += usize::from(std::os::unix::process::ExitStatusExt::signal(&status) == Some(9));
+        // The platform gives an unfinished replacement up after 90 minutes.
+        shop.world().advance(chrono::TimeDelta::minutes(95));
+        shop.sync(&meta_only).expect(0);
+        let (held, wanted) = (shop.held(Platform::Meta).unwrap_or_default(), shop.expected().meta);
+        let (missing, extra) = (wanted.difference(&held).count(), held.difference(&wanted).count());
+        assert_eq!((missing, extra), (0, 0), "round {round}: {missing} missing, {extra} too many");
+    }
+    assert!(in_the_swap > 6, "only {in_the_swap} runs were killed in time");
 }
