@@ -20,8 +20,6 @@ fn a_full_replace_repairs_drift_without_a_gap() {
     shop.assert_exact("after the first sync");
     let (lost, strangers) = (30, 20);
     plant_drift(&shop, lost, strangers);
-    // Google sweeps by the whole second, rounded down.
-    std::thread::sleep(Duration::from_millis(1_100));
 
     // The ledger knows nothing of it, and an ordinary run trusts the ledger.
     shop.sync(&[]).expect(0);
