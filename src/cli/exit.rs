@@ -5,6 +5,9 @@ use std::process::ExitCode;
 use reveil_sdk::{Error, ErrorKind, Retry};
 
 use crate::config::Faults;
+use crate::ledger::LedgerError;
+use crate::sync::SyncError;
+use crate::warehouse;
 
 /// What the process says to whoever started it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -96,9 +99,28 @@ fn code(error: &anyhow::Error) -> Exit {
                 _ => Exit::Failed,
             };
         }
-        if cause.downcast_ref::<crate::ledger::LedgerError>().is_some_and(crate::ledger::LedgerError::is_locked) {
+        if cause.downcast_ref::<LedgerError>().is_some_and(LedgerError::is_locked) {
             return Exit::TryLater;
+        }
+        // A transparent error does not show what it holds as its cause.
+        let warehouse = match cause.downcast_ref::<SyncError>() {
+            Some(SyncError::Warehouse(error)) => Some(error),
+            _ => cause.downcast_ref::<warehouse::Error>(),
+        };
+        if let Some(error) = warehouse {
+            return of_warehouse(error.kind());
         }
     }
     Exit::Failed
+}
+
+fn of_warehouse(kind: warehouse::ErrorKind) -> Exit {
+    use warehouse::ErrorKind::{Busy, Config, Denied, Query, Unreachable};
+    match kind {
+        // A table or column that does not exist is a fault of the mapping.
+        Config | Query => Exit::Usage,
+        Denied => Exit::Permission,
+        Busy | Unreachable => Exit::TryLater,
+        _ => Exit::Failed,
+    }
 }

@@ -32,6 +32,9 @@ pub struct DiffOptions {
     pub renew_after_days: Option<u16>,
     /// Send everybody anew, whenever they were accepted: for a full replace.
     pub renew_all: bool,
+    /// Whoever and whatever is not sent leaves the platform by itself, in a replace: so nobody's add waits for a
+    /// removal, and nobody stays behind because nothing new is to be said of them.
+    pub replaces: bool,
     /// Send members again that the platform refused, though nothing about them has changed.
     pub retry_rejected: bool,
 }
@@ -80,7 +83,7 @@ pub fn diff(
         merge_all(&mut merge, &loaded, &give_back)
     })?;
     let Merge { mut plan, candidates, covered, mut refine, .. } = merge;
-    candidates.resolve(target, &covered, &mut refine, &mut plan)?;
+    candidates.resolve(target, &covered, &mut refine, options.replaces, &mut plan)?;
     plan.finish()
 }
 

@@ -83,12 +83,13 @@ impl Candidates {
     ) -> Result<()> {
         self.push([later as u8, group, u8::from(pending)], lost, member.bytes())
     }
-    /// Looks every identifier up in the target and plans what may be done.
+    /// Looks every identifier up in the target and plans what may be done. `replaces` as in the options of a diff.
     pub(super) fn resolve(
         self,
         target: &Target,
         covered: &Bitmap,
         refine: &mut impl FnMut(TargetRow<'_>, &mut MemberBuf) -> bool,
+        replaces: bool,
         plan: &mut PlanWriter,
     ) -> Result<()> {
         if self.anchors == 0 {
@@ -132,7 +133,7 @@ impl Candidates {
         }
         let mut number = 0;
         let mut scratch = MemberBuf::new();
-        each(&spill, &self.dir, |candidate| settle(&candidate, &wants, &mut number, &mut scratch, plan))
+        each(&spill, &self.dir, |candidate| settle(&candidate, &wants, &mut number, &mut scratch, replaces, plan))
     }
 }
 
@@ -192,6 +193,7 @@ fn settle(
     wants: &Wants,
     number: &mut u64,
     scratch: &mut MemberBuf,
+    replaces: bool,
     plan: &mut PlanWriter,
 ) -> Result<()> {
     let lost = candidate.lost;
@@ -224,6 +226,10 @@ fn settle(
         None if send > 0 => plan.counts.remove += 1,
         None if held > 0 => plan.counts.held_for_others += 1,
         None => {}
+        Some((later, group, member)) if send > 0 && replaces && anchors(lost).next().is_some() => {
+            plan.counts.update += 1;
+            later.put(plan, group, member)?;
+        }
         Some((later, _, _)) if send > 0 => {
             plan.counts.update += 1;
             plan.counts.deferred += u64::from(matches!(later, Later::Add | Later::Refresh));

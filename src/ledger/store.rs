@@ -19,6 +19,8 @@ use super::spill;
 pub const FORMAT: u32 = 1;
 const MANIFEST: &str = "manifest.json";
 const LOCK: &str = "lock";
+/// There from before the first request of a swap until it is whole.
+const REPLACING: &str = "replacing";
 /// A journal smaller than this is not worth a rewrite of the base.
 const FOLD_MIN_BYTES: u64 = 1 << 20;
 
@@ -141,6 +143,26 @@ impl Ledger {
     /// Where temporary files belong: on the same disk, for their owner alone.
     pub fn temp_dir(&self) -> &Path {
         &self.temp
+    }
+
+    /// Whether a swap of the whole audience was begun and not seen to its end. A platform may apply the part that
+    /// arrived and drop everybody else, so that nothing the ledger says is sure any more.
+    pub fn is_replacing(&self) -> bool {
+        self.dir.join(REPLACING).exists()
+    }
+    /// To be called before the first request of a swap. When this returns, it is on the disk.
+    pub fn begin_replace(&mut self) -> Result<()> {
+        self.write(|ledger| disk::replace(&ledger.dir, REPLACING, b"a swap was begun\n"))
+    }
+    /// To be called when everybody wanted was sent, in a whole swap or otherwise.
+    pub fn end_replace(&mut self) -> Result<()> {
+        if !self.is_replacing() {
+            return Ok(());
+        }
+        self.write(|ledger| {
+            disk::remove(&ledger.dir.join(REPLACING))?;
+            disk::sync_dir(&ledger.dir)
+        })
     }
 
     fn write<T>(&mut self, write: impl FnOnce(&mut Self) -> Result<T>) -> Result<T> {

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Mutex;
 
+use chrono::SubsecRound as _;
 use reveil_sdk::{AudienceRef, AudienceSpec, Clock, MatchObservation, Operation, RejectReason, Replace, UploadSummary};
 use serde::{Deserialize, Serialize};
 use tracing::{info, warn};
@@ -202,8 +203,12 @@ impl Delivery<'_> {
             return Ok(RunState::Pending);
         }
         let mut audience = None;
+        let interrupted = self.with_ledger(|ledger| Ok(ledger.is_replacing()))?;
+        if interrupted {
+            report.warnings.push("an earlier full replace was cut short; everybody is sent again".into());
+        }
         for round in 0..MOST_ROUNDS {
-            let (plan, refined) = self.compare(prepared, round)?;
+            let (plan, refined) = self.compare(prepared, round, interrupted && round == 0)?;
             let counts = plan.counts();
             if round == 0 {
                 report.counts.keep = counts.keep;
@@ -218,13 +223,18 @@ impl Delivery<'_> {
             let audience = audience.as_ref().expect("found above");
             // First: who needs no request lets go of identifiers that another record answers for.
             self.with_ledger(|ledger| ledger.forget(&plan))?;
-            let full = self.options.full && round == 0;
+            // Nobody to send makes no swap: then those who are there are removed.
+            let full = self.options.full && round == 0 && counts.add + counts.refresh > 0;
+            let replaced_from = if full { Some(self.next_second().await) } else { None };
             self.send(&plan, audience, full, report).await?;
             let confirmed =
                 confirm(self.destination, &self.ledger, self.clock, self.progress, self.options.wait).await?;
             note_confirmed(&confirmed, report);
-            if full && confirmed.pending == 0 && confirmed.failed_members == 0 {
-                self.finish_replace(&plan, audience, report).await?;
+            if let Some(from) = replaced_from.filter(|_| confirmed.pending == 0 && confirmed.failed_members == 0) {
+                self.finish_replace(&plan, audience, from, report).await?;
+            }
+            if confirmed.pending == 0 && confirmed.failed_members == 0 {
+                self.with_ledger(Ledger::end_replace)?;
             }
             self.with_ledger(|ledger| if ledger.fold_due() { ledger.fold() } else { Ok(()) })?;
             if confirmed.pending > 0 {
@@ -248,13 +258,19 @@ impl Delivery<'_> {
         tokio::task::block_in_place(|| Ok(work(&mut self.ledger.lock().expect("no panic while the ledger is held"))?))
     }
 
-    fn compare(&self, prepared: &Prepared, round: usize) -> Result<(Plan, Exclusions), SyncError> {
+    fn replace(&self) -> Replace {
+        self.destination.connector.descriptor().capabilities.replace
+    }
+
+    fn compare(&self, prepared: &Prepared, round: usize, interrupted: bool) -> Result<(Plan, Exclusions), SyncError> {
         let lifetime = self.destination.connector.descriptor().limits.membership_days;
         let options = DiffOptions {
             today: day_of(self.clock.now().timestamp()),
             renew_after_days: renew_after_days(lifetime, self.spec.membership_days),
             retry_rejected: self.options.retry_rejected && round == 0,
-            renew_all: self.options.full && round == 0,
+            renew_all: interrupted || self.options.full && round == 0,
+            // After a swap that was cut short too: who is kept back for a later round would be taken for kept.
+            replaces: interrupted || self.options.full && round == 0 && self.replace() != Replace::No,
         };
         let mut refiner = Refiner::new(self.gathered);
         let plan =
@@ -320,6 +336,9 @@ impl Delivery<'_> {
         };
         for (operation, total) in removes.into_iter().chain([(Operation::Add, counts.add + counts.refresh)]) {
             let mode = if swap { Mode::Swap } else { Mode::Delta };
+            if swap {
+                self.with_ledger(Ledger::begin_replace)?;
+            }
             let uploader = Uploader::new(
                 self.destination,
                 audience,
@@ -343,6 +362,7 @@ impl Delivery<'_> {
         &self,
         plan: &Plan,
         audience: &AudienceRef,
+        from: chrono::DateTime<chrono::Utc>,
         report: &mut DestinationReport,
     ) -> Result<(), SyncError> {
         let descriptor = self.destination.connector.descriptor();
@@ -350,8 +370,7 @@ impl Delivery<'_> {
             Replace::No => return Ok(()),
             Replace::Swap => {}
             Replace::Sweep => {
-                let started = self.replace_started().await?;
-                self.destination.connector.sweep(&self.destination.context(), audience, started).await?;
+                self.destination.connector.sweep(&self.destination.context(), audience, from).await?;
                 report.counts.requests += 1;
             }
         }
@@ -366,10 +385,13 @@ impl Delivery<'_> {
         Ok(())
     }
 
-    /// When this run began: everybody who was sent in it was added after that.
-    async fn replace_started(&self) -> Result<chrono::DateTime<chrono::Utc>, SyncError> {
-        let runs = self.store.runs(Some(self.audience_key), 20).await?;
-        Ok(runs.into_iter().find(|run| run.id == self.run_id).map_or_else(|| self.clock.now(), |run| run.started_at))
+    /// Waits for the next whole second, which the connectors' sweeps can name: whoever was added before this run was
+    /// added before then, whoever it adds is added after.
+    async fn next_second(&self) -> chrono::DateTime<chrono::Utc> {
+        let now = self.clock.now();
+        let next = now.trunc_subsecs(0) + chrono::TimeDelta::seconds(1);
+        self.clock.sleep((next - now).to_std().unwrap_or_default()).await;
+        next
     }
 
     async fn observe(&self, audience: &AudienceRef, report: &mut DestinationReport) -> Result<(), SyncError> {

@@ -126,6 +126,7 @@ impl Engine {
             renew_after_days: super::delivery::renew_after_days(lifetime, asked),
             retry_rejected: false,
             renew_all: false,
+            replaces: false,
         };
         let mut refiner = Refiner::new(gathered);
         let plan = diff(ledger, &prepared.target, |row, out| refiner.refine(row, out), options)?;

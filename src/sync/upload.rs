@@ -68,6 +68,9 @@ pub struct Uploader<'a> {
     /// The sessions so far, the open one last.
     sessions: Mutex<Vec<Session>>,
     done: AtomicU64,
+    /// Parts of a swap that the platform took: journal numbers and refused members. They count once the swap is
+    /// whole; until then nobody in them is on the platform.
+    swapped: Mutex<Vec<(u64, Vec<u32>)>>,
 }
 
 /// The platform's upload session: it closes by itself after a while, so a long upload takes several.
@@ -107,6 +110,7 @@ impl<'a> Uploader<'a> {
             total,
             sessions: Mutex::default(),
             done: AtomicU64::new(0),
+            swapped: Mutex::default(),
         }
     }
 
@@ -153,7 +157,14 @@ impl<'a> Uploader<'a> {
             self.sessions.lock().expect("no panic while held").iter().map(|session| session.id).collect();
         match failure {
             Some(error) => Err(error),
-            None => Ok(uploaded),
+            None => {
+                let swapped = std::mem::take(&mut *self.swapped.lock().expect("no panic while held"));
+                let now = self.clock.now();
+                for (seq, rejected) in swapped {
+                    self.journal(|ledger| ledger.accept(seq, &rejected, None, now))?;
+                }
+                Ok(uploaded)
+            }
         }
     }
 
@@ -235,11 +246,15 @@ impl<'a> Uploader<'a> {
     fn accept(&self, seq: u64, batch: &Batch, receipt: &Receipt, uploaded: &mut Uploaded) -> Result<(), SyncError> {
         let rejected: Vec<u32> = receipt.rejected.iter().map(|rejection| rejection.index).collect();
         let now = self.clock.now();
-        self.journal(|ledger| ledger.accept(seq, &rejected, receipt.ticket.as_deref(), now))?;
+        uploaded.accepted += (batch.len() - rejected.len()) as u64;
+        if self.mode == Mode::Swap {
+            self.swapped.lock().expect("no panic while held").push((seq, rejected));
+        } else {
+            self.journal(|ledger| ledger.accept(seq, &rejected, receipt.ticket.as_deref(), now))?;
+        }
         for rejection in &receipt.rejected {
             *uploaded.rejected.entry(rejection.reason.clone()).or_default() += 1;
         }
-        uploaded.accepted += (batch.len() - rejected.len()) as u64;
         uploaded.rows += receipt.rows;
         uploaded.invalid_unnamed += receipt.invalid_unnamed;
         self.advance(batch.len());

@@ -12,7 +12,7 @@ use crate::shop::{Plan, Shop};
 
 const KILLS: usize = 200;
 /// Between two changes of the warehouse.
-const KILLS_A_CYCLE: usize = 8;
+const KILLS_A_CYCLE: usize = 4;
 
 /// One set is drawn for each run that is to be killed.
 const FAULTS: &[&str] = &[
@@ -31,10 +31,10 @@ const FAULTS: &[&str] = &[
 
 #[test]
 fn killed_at_any_moment_the_audiences_end_up_exact() {
-    let mut shop = Shop::open(&Plan { customers: 2_000, seed: 20_261, batch_members: 40, ..Plan::default() });
+    let mut shop = open();
     let (first, refresh) = undisturbed_runs();
     let started = Instant::now();
-    let (mut kills, mut ended_alone, mut cycles) = (0, 0, 0);
+    let (mut kills, mut while_sending, mut ended_alone, mut cycles) = (0, 0, 0, 0);
     let mut before = Expected::default();
     while kills < KILLS {
         let now = shop.expected();
@@ -44,8 +44,10 @@ fn killed_at_any_moment_the_audiences_end_up_exact() {
             let rules = FAULTS[shop.draws.below(FAULTS.len() as u64) as usize];
             shop.world().set_faults(rules.parse().expect("a fault rule"));
             let delay = length.mul_f64(shop.draws.below(1_000) as f64 / 1_000.0);
+            let sent_before = member_requests(&shop);
             if run_and_kill(&shop, delay) {
                 kills += 1;
+                while_sending += usize::from(member_requests(&shop) > sent_before);
             } else {
                 ended_alone += 1;
             }
@@ -60,23 +62,35 @@ fn killed_at_any_moment_the_audiences_end_up_exact() {
             assert_settled(&shop);
         }
         before = now;
-        shop.live(30);
+        shop.live(20);
         cycles += 1;
     }
-    let world = shop.world();
-    let requests = world.requests(Platform::Meta, "users") + world.requests(Platform::Google, "members");
     println!(
-        "{kills} kills and {ended_alone} runs that ended by themselves in {cycles} cycles, {requests} member requests, \
-         undisturbed runs {} ms (first) and {} ms, {:.0} s in all",
+        "{kills} kills, {while_sending} of them after member requests; {ended_alone} runs ended by themselves; {cycles} \
+         cycles, {} member requests; undisturbed runs {} ms (first) and {} ms; {:.0} s in all",
+        member_requests(&shop),
         first.as_millis(),
         refresh.as_millis(),
         started.elapsed().as_secs_f64()
     );
+    assert!(while_sending > KILLS / 4, "only {while_sending} kills hit a run that was sending");
+}
+
+/// Small batches, so that a run is mostly requests. Google's are larger, because it allows 300 requests a minute.
+fn open() -> Shop {
+    let shop = Shop::open(&Plan { customers: 3_000, seed: 20_261, batch_members: 15, ..Plan::default() });
+    shop.write_config(&shop.config(15).replacen("batch_members = 15", "batch_members = 6", 1));
+    shop
+}
+
+fn member_requests(shop: &Shop) -> u64 {
+    let world = shop.world();
+    world.requests(Platform::Meta, "users") + world.requests(Platform::Google, "members")
 }
 
 /// How long a first sync of such a shop and a refresh take.
 fn undisturbed_runs() -> (Duration, Duration) {
-    let mut shop = Shop::open(&Plan { customers: 2_000, seed: 20_261, batch_members: 40, ..Plan::default() });
+    let mut shop = open();
     let run = |shop: &Shop| {
         let started = Instant::now();
         shop.sync(&[]).expect(0);
@@ -85,7 +99,7 @@ fn undisturbed_runs() -> (Duration, Duration) {
         took
     };
     let first = run(&shop);
-    shop.live(30);
+    shop.live(20);
     (first, run(&shop))
 }
 
@@ -112,14 +126,41 @@ fn assert_nobody_else(shop: &Shop, before: &Expected, now: &Expected, when: &str
 
 /// A run with nothing to do sends nothing.
 fn assert_settled(shop: &Shop) {
-    let world = shop.world();
-    let sent = |world: &reveil_sandbox::World| {
-        world.requests(Platform::Meta, "users") + world.requests(Platform::Google, "members")
-    };
-    let before = sent(&world);
+    let before = member_requests(shop);
     let report = shop.sync(&[]).expect(0).json();
-    assert_eq!(sent(&world), before, "{report}");
+    assert_eq!(member_requests(shop), before, "{report}");
     for destination in report["destinations"].as_array().expect("destinations") {
         assert_eq!((&destination["counts"]["add"], &destination["counts"]["remove"]), (&0.into(), &0.into()));
     }
+}
+
+/// A swap that was never finished has not put anybody on the platform, whatever was acknowledged of it.
+#[test]
+fn killed_in_a_full_replace_nobody_is_lost() {
+    let mut shop = open();
+    let meta_only = ["--destination", "meta"];
+    shop.sync(&meta_only).expect(0);
+    let mut in_the_swap = 0;
+    for round in 0..12 {
+        shop.live(20);
+        let full = shop.sync_arguments(&["--destination", "meta", "--full"]);
+        let before = shop.world().requests(Platform::Meta, "users.replace");
+        let mut child = binary::spawn(shop.path(), &full.iter().map(String::as_str).collect::<Vec<_>>());
+        // Not before the swap has begun, or it would be the other test again.
+        let wanted = before + 1 + shop.draws.below(60);
+        let waited = Instant::now();
+        while shop.world().requests(Platform::Meta, "users.replace") < wanted && waited.elapsed().as_secs() < 20 {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        child.kill().expect("the child is ours");
+        let status = child.wait().expect("the child is ours");
+        in_the_swap += usize::from(std::os::unix::process::ExitStatusExt::signal(&status) == Some(9));
+        // The platform gives an unfinished replacement up after 90 minutes.
+        shop.world().advance(chrono::TimeDelta::minutes(95));
+        shop.sync(&meta_only).expect(0);
+        let (held, wanted) = (shop.held(Platform::Meta).unwrap_or_default(), shop.expected().meta);
+        let (missing, extra) = (wanted.difference(&held).count(), held.difference(&wanted).count());
+        assert_eq!((missing, extra), (0, 0), "round {round}: {missing} missing, {extra} too many");
+    }
+    assert!(in_the_swap > 6, "only {in_the_swap} runs were killed in time");
 }
