@@ -98,8 +98,10 @@ fn a_warehouse_that_cannot_be_read() {
 #[test]
 fn a_malformed_csv_is_named_with_its_line() {
     let shop = Shop::open(&small());
-    std::fs::write(shop.path().join("customers.csv"), "customer_id,email,consent\nK1,a@example.com,GRANTED\nK2,b\n").unwrap();
-    std::fs::write(shop.path().join("orders.csv"), "customer_id,ordered_at,amount\nK1,2025-01-01T00:00:00Z,3\n").unwrap();
+    std::fs::write(shop.path().join("customers.csv"), "customer_id,email,consent\nK1,a@example.com,GRANTED\nK2,b\n")
+        .unwrap();
+    std::fs::write(shop.path().join("orders.csv"), "customer_id,ordered_at,amount\nK1,2025-01-01T00:00:00Z,3\n")
+        .unwrap();
     let config = shop.config(50);
     let from = config.find("[warehouse]").unwrap();
     let to = config.find("[warehouse.events]").unwrap();
@@ -189,13 +191,16 @@ fn guards_refuse_until_they_are_allowed() {
         shop.customers = customers;
         shop.write_warehouse();
         shop.write_config(config);
-        let requests = shop.world().requests(Platform::Meta, "users") + shop.world().requests(Platform::Google, "members");
+        let requests =
+            shop.world().requests(Platform::Meta, "users") + shop.world().requests(Platform::Google, "members");
         says(&sync_with(&shop, &[]), GUARDED, &[words, &[&format!("--allow {guard}")]].concat());
         let after = shop.world().requests(Platform::Meta, "users") + shop.world().requests(Platform::Google, "members");
         assert_eq!(requests, after, "{guard}: nothing was sent");
         says(&sync_with(&shop, &["--allow", guard]), DONE, &[]);
     };
-    let without_consent = config.replace("consent_ads = \"consent_ads\"\n", "").replace("[prepare]", "[eligibility]\nrequire_consent = false\n[prepare]");
+    let without_consent = config
+        .replace("consent_ads = \"consent_ads\"\n", "")
+        .replace("[prepare]", "[eligibility]\nrequire_consent = false\n[prepare]");
     try_and_allow(all[..1_800].to_vec(), &without_consent, "no-consent-column", &["consent column", "consent_ads"]);
     let tight = config.replace("[prepare]", "[guards]\nmax_growth_ratio = 1.1\nratio_from_members = 500\n[prepare]");
     try_and_allow(all.clone(), &tight, "growth", &["would grow", "max_growth_ratio"]);
@@ -283,11 +288,13 @@ fn one_bad_row_is_found_and_left_out() {
         assert!((1..=3).contains(&missing), "{platform:?} misses {missing}: {report}");
     }
     for destination in report["destinations"].as_array().unwrap() {
-        let rejected: u64 = destination["counts"]["rejected"].as_object().unwrap().values().filter_map(|n| n.as_u64()).sum();
+        let rejected: u64 =
+            destination["counts"]["rejected"].as_object().unwrap().values().filter_map(|n| n.as_u64()).sum();
         assert_eq!(rejected, 1, "{destination}");
     }
     // Known now: not sent again until it changes or somebody asks for it.
-    let requests = || shop.world().requests(Platform::Meta, "users") + shop.world().requests(Platform::Google, "members");
+    let requests =
+        || shop.world().requests(Platform::Meta, "users") + shop.world().requests(Platform::Google, "members");
     let before = requests();
     shop.sync(&[]).expect(DONE);
     assert_eq!(requests(), before);

@@ -25,7 +25,9 @@ fn forbidden(shop: &Shop) -> BTreeSet<String> {
         }
         for phone in &customer.phone {
             let forms = phone_forms(phone);
-            words.extend([forms.meta, forms.google, format!("phone:{}", sha256(phone))].map(|form| form[6..].to_owned()));
+            words.extend(
+                [forms.meta, forms.google, format!("phone:{}", sha256(phone))].map(|form| form[6..].to_owned()),
+            );
             words.extend((0..4).map(|layout| typed_phone(phone, layout)));
             words.extend([format!("+33{}", &phone[1..]), format!("33{}", &phone[1..]), phone[1..].to_owned()]);
         }
@@ -88,9 +90,11 @@ fn nothing_said_or_written_holds_an_identifier_or_a_secret() {
         "phones = [\"phone\"]\nfirst_name = \"first_name\"\nlast_name = \"last_name\"",
     );
     let identifiers = "identifiers = [\"email\", \"phone\", \"given_name\", \"family_name\"]\n";
-    let config = config.replace("account = \"act_1000000001\"", &format!("account = \"act_1000000001\"\n{identifiers}"));
+    let config =
+        config.replace("account = \"act_1000000001\"", &format!("account = \"act_1000000001\"\n{identifiers}"));
     shop.write_config(&config);
-    let bad = email_forms(shop.customers[7].emails[0].as_deref().unwrap_or("nobody@example.net")).meta[6..14].to_owned();
+    let bad =
+        email_forms(shop.customers[7].emails[0].as_deref().unwrap_or("nobody@example.net")).meta[6..14].to_owned();
     let mut evidence = Evidence { shop: &shop, texts: Vec::new() };
     evidence.run("init", &["init", "--dir", "fresh"]);
     for faults in [
@@ -157,14 +161,20 @@ fn broken_configs(evidence: &mut Evidence<'_>, config: &str) {
         ("id of names", config.replace("id = \"customer_id\"", "id = \"(first_name)\"")),
         ("not a database", config.replace("shop.db", "broken.db")),
         ("no database", config.replace("shop.db", "absent.db")),
-        ("broken CSV", config.replace("driver = \"sqlite\"", files).replace(&warehouse, "").replace("synthetic = true", "")),
+        (
+            "broken CSV",
+            config.replace("driver = \"sqlite\"", files).replace(&warehouse, "").replace("synthetic = true", ""),
+        ),
         (
             "unreachable server",
             config
                 .replace("driver = \"sqlite\"", "driver = \"postgresql\"")
                 .replace(&warehouse, &format!("uri = \"postgresql://reader:{PASSWORD}@127.0.0.1:1/shop\"")),
         ),
-        ("secret as a key", config.replace("credentials = { env = \"SANDBOX_META_TOKEN\" }", &format!("token = \"{PASSWORD}\""))),
+        (
+            "secret as a key",
+            config.replace("credentials = { env = \"SANDBOX_META_TOKEN\" }", &format!("token = \"{PASSWORD}\"")),
+        ),
     ] {
         assert_ne!(what == "unreadable time", text != *config, "{what} changes the config");
         shop.write_config(&text);
