@@ -7,7 +7,6 @@ use reveil_sdk::{Error, ErrorKind, Retry};
 use crate::config::Faults;
 use crate::ledger::LedgerError;
 use crate::sync::SyncError;
-use crate::sync::SyncError;
 use crate::warehouse;
 
 /// What the process says to whoever started it.
