@@ -15,13 +15,18 @@ const BUDGET_SECS: f64 = 20.0;
 const BUDGET_MIB: f64 = 300.0;
 
 fn main() {
-    let members: u64 = std::env::var("REVEIL_BENCH_MEMBERS").ok().and_then(|text| text.parse().ok()).unwrap_or(1_000_000);
+    let members: u64 =
+        std::env::var("REVEIL_BENCH_MEMBERS").ok().and_then(|text| text.parse().ok()).unwrap_or(1_000_000);
     let dir = tempfile::tempdir().expect("a temporary directory");
     println!("first sync: making {members} inactive customers");
     make_shop(&dir.path().join("shop.db"), members);
     let (mut sandbox, port) = start_sandbox();
     write_config(dir.path(), port);
-    for (name, what) in [("plan", "read, judge, prepare, compare"), ("sync", "the same, and send to two platforms"), ("sync", "again, nothing changed")] {
+    for (name, what) in [
+        ("plan", "read, judge, prepare, compare"),
+        ("sync", "the same, and send to two platforms"),
+        ("sync", "again, nothing changed"),
+    ] {
         let (seconds, mib) = measure(dir.path(), name);
         let rate = members as f64 / seconds;
         println!("reveil {name:<5} {seconds:>7.2} s  {rate:>10.0} customers/s  peak {mib:>5.0} MiB   ({what})");
@@ -42,7 +47,8 @@ fn make_shop(path: &Path, members: u64) {
         .expect("the schema is valid");
     let transaction = connection.transaction().expect("a transaction");
     {
-        let mut customer = transaction.prepare("INSERT OR IGNORE INTO customers VALUES (?1,?2,?3,?4,'GRANTED')").expect("valid");
+        let mut customer =
+            transaction.prepare("INSERT OR IGNORE INTO customers VALUES (?1,?2,?3,?4,'GRANTED')").expect("valid");
         let mut order = transaction.prepare("INSERT INTO orders VALUES (?1,'2025-01-15T10:00:00Z')").expect("valid");
         let people = People { persons: members, seed: 1 };
         for contact in people.contacts(0..members) {
@@ -64,7 +70,9 @@ fn start_sandbox() -> (Child, u16) {
     let port = lines
         .by_ref()
         .map_while(Result::ok)
-        .find_map(|line| line.split_once("http://127.0.0.1:").and_then(|(_, rest)| rest.split_once('/')?.0.parse().ok()))
+        .find_map(|line| {
+            line.split_once("http://127.0.0.1:").and_then(|(_, rest)| rest.split_once('/')?.0.parse().ok())
+        })
         .expect("the sandbox says where it listens");
     std::thread::spawn(move || lines.for_each(drop));
     (sandbox, port)

@@ -46,8 +46,7 @@ impl Destination {
         if let Some(first_delay_ms) = config.retry_first_delay_ms {
             retry.first_delay = Duration::from_millis(first_delay_ms);
         }
-        let options =
-            TransportOptions { timeout: Duration::from_secs(config.timeout_secs), retry, loopback_only };
+        let options = TransportOptions { timeout: Duration::from_secs(config.timeout_secs), retry, loopback_only };
         let transport = HttpTransport::new(connector.auth(), &descriptor.limits, Arc::clone(clock), options)?;
         let most = descriptor.limits.max_batch_members;
         Ok(Self {

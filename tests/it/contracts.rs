@@ -34,7 +34,18 @@ fn plan_and_segment_and_match_rates_speak_json() {
     for destination in list(&plan, "destinations") {
         has(
             destination,
-            &["destination", "connector", "add", "remove", "refresh", "keep", "excluded", "requests", "refusals", "samples"],
+            &[
+                "destination",
+                "connector",
+                "add",
+                "remove",
+                "refresh",
+                "keep",
+                "excluded",
+                "requests",
+                "refusals",
+                "samples",
+            ],
         );
         assert_eq!((&destination["remove"], &destination["keep"]), (&0.into(), &0.into()));
         let add = destination["add"].as_u64().unwrap();
@@ -101,7 +112,8 @@ fn demo_tells_its_figures() {
         has(part, &["destination", "add", "remove", "keep"]);
         let [add, remove, keep] = ["add", "remove", "keep"].map(|field| part[field].as_u64().unwrap());
         assert!(keep > 10 * (add + remove) / 2, "a week changes little: {part}");
-        let sent = list(&report, "destinations").iter().find(|sent| sent["destination"] == part["destination"]).unwrap();
+        let sent =
+            list(&report, "destinations").iter().find(|sent| sent["destination"] == part["destination"]).unwrap();
         assert_eq!(sent["sent"].as_u64().unwrap(), remove + keep, "whoever was sent stays or leaves: {part}");
     }
 }

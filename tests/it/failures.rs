@@ -4,7 +4,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use chrono::{DateTime, NaiveDate, Utc};
-use reveil_sandbox::{Faults, MetaSettings, Platform, Settings};
+use reveil_sandbox::{Faults, GoogleSettings, MetaSettings, Platform, Settings};
 
 use crate::binary::{self, Output};
 use crate::expected::email_forms;
@@ -98,8 +98,10 @@ fn a_warehouse_that_cannot_be_read() {
 #[test]
 fn a_malformed_csv_is_named_with_its_line() {
     let shop = Shop::open(&small());
-    std::fs::write(shop.path().join("customers.csv"), "customer_id,email,consent\nK1,a@example.com,GRANTED\nK2,b\n").unwrap();
-    std::fs::write(shop.path().join("orders.csv"), "customer_id,ordered_at,amount\nK1,2025-01-01T00:00:00Z,3\n").unwrap();
+    std::fs::write(shop.path().join("customers.csv"), "customer_id,email,consent\nK1,a@example.com,GRANTED\nK2,b\n")
+        .unwrap();
+    std::fs::write(shop.path().join("orders.csv"), "customer_id,ordered_at,amount\nK1,2025-01-01T00:00:00Z,3\n")
+        .unwrap();
     let config = shop.config(50);
     let from = config.find("[warehouse]").unwrap();
     let to = config.find("[warehouse.events]").unwrap();
@@ -126,6 +128,8 @@ fn a_platform_that_is_not_there_or_refuses() {
     let faults = |text: &str| shop.world().set_faults(text.parse::<Faults>().unwrap());
     faults("expired-token");
     says(&sync_with(&shop, &meta), PERMISSION, &["meta: error", "hint", "token"]);
+    // A token can still be had, but no call takes it.
+    faults("google.lists:expired-token,google.members:expired-token");
     says(&sync_with(&shop, &google), PERMISSION, &["google: error", "hint"]);
     faults("terms");
     says(&sync_with(&shop, &meta), PERMISSION, &["terms", "hint"]);
@@ -182,20 +186,26 @@ fn a_second_run_of_the_same_audience_waits_for_another_time() {
 
 #[test]
 fn guards_refuse_until_they_are_allowed() {
-    let mut shop = Shop::open(&Plan { customers: 2_600, seed: 4, batch_members: 500, ..Plan::default() });
+    // People of whom no consent is known are taken outside the EEA only.
+    let google = GoogleSettings { assume_eea: false, ..GoogleSettings::default() };
+    let plan = Plan { customers: 2_600, seed: 4, batch_members: 500, ..Plan::default() };
+    let mut shop = Shop::open_with(&plan, Settings { google, ..Settings::default() });
     let config = shop.config(500);
     let all = std::mem::take(&mut shop.customers);
     let mut try_and_allow = |customers: Vec<_>, config: &str, guard: &str, words: &[&str]| {
         shop.customers = customers;
         shop.write_warehouse();
         shop.write_config(config);
-        let requests = shop.world().requests(Platform::Meta, "users") + shop.world().requests(Platform::Google, "members");
+        let requests =
+            shop.world().requests(Platform::Meta, "users") + shop.world().requests(Platform::Google, "members");
         says(&sync_with(&shop, &[]), GUARDED, &[words, &[&format!("--allow {guard}")]].concat());
         let after = shop.world().requests(Platform::Meta, "users") + shop.world().requests(Platform::Google, "members");
         assert_eq!(requests, after, "{guard}: nothing was sent");
         says(&sync_with(&shop, &["--allow", guard]), DONE, &[]);
     };
-    let without_consent = config.replace("consent_ads = \"consent_ads\"\n", "").replace("[prepare]", "[eligibility]\nrequire_consent = false\n[prepare]");
+    let without_consent = config
+        .replace("consent_ads = \"consent_ads\"\n", "")
+        .replace("[prepare]", "[eligibility]\nrequire_consent = false\n[prepare]");
     try_and_allow(all[..1_800].to_vec(), &without_consent, "no-consent-column", &["consent column", "consent_ads"]);
     let tight = config.replace("[prepare]", "[guards]\nmax_growth_ratio = 1.1\nratio_from_members = 500\n[prepare]");
     try_and_allow(all.clone(), &tight, "growth", &["would grow", "max_growth_ratio"]);
@@ -223,11 +233,11 @@ fn a_full_replace_by_nobody_removes_everybody() {
 
 #[test]
 fn a_full_disk_is_said_and_survived() {
-    let shop = Shop::open(&small());
+    let mut shop = Shop::open(&small());
     let state = shop.path().join("tiny");
     std::fs::create_dir(&state).unwrap();
     let mounted = std::process::Command::new("mount")
-        .args(["-t", "tmpfs", "-o", "size=400k", "tmpfs"])
+        .args(["-t", "tmpfs", "-o", "size=1m", "tmpfs"])
         .arg(&state)
         .output()
         .is_ok_and(|output| output.status.success());
@@ -235,20 +245,32 @@ fn a_full_disk_is_said_and_survived() {
         eprintln!("skipped: mounting a small file system needs more rights than this user has");
         return;
     }
-    let unmount = Unmount(state.clone());
+    let _unmount = Unmount(state.clone());
     shop.write_config(&shop.config(50).replace("state_dir = \"state\"", "state_dir = \"tiny\""));
-    // What is left is too little for a ledger.
-    let filler = state.join("filler");
-    let output = sync_with(&shop, &["--destination", "meta"]);
-    if output.code == Some(DONE) {
-        panic!("400 kB were enough: {}", output.stdout);
-    }
-    says(&output, FAILED, &["tiny", "space"]);
-    let _ = std::fs::remove_file(filler);
-    drop(unmount);
-    shop.write_config(&shop.config(50));
     shop.sync(&[]).expect(DONE);
-    shop.assert_exact("with room again");
+    let filler = state.join("filler");
+    let mut failed = 0;
+    for left_kib in [0, 8, 16, 24, 32, 48, 64] {
+        shop.live(20);
+        let mut size_kib = 1_024;
+        // The largest filler that fits, and then some room.
+        while std::fs::write(&filler, vec![1; size_kib << 10]).is_err() {
+            size_kib -= 4;
+        }
+        std::fs::write(&filler, vec![1; size_kib.saturating_sub(left_kib) << 10]).unwrap();
+        let output = shop.sync(&[]);
+        if output.code != Some(DONE) {
+            failed += 1;
+            let all = format!("{}{}", output.stdout, output.stderr);
+            assert!(matches!(output.code, Some(FAILED | PARTIAL)), "{all}");
+            assert!(["No space left", "disk is full", "disk I/O error"].iter().any(|word| all.contains(word)), "{all}");
+            assert!(!all.contains("panicked"), "{all}");
+        }
+        std::fs::remove_file(&filler).unwrap();
+        shop.sync(&[]).expect(DONE);
+        shop.assert_exact(&format!("with room again after {left_kib} KiB"));
+    }
+    assert!(failed > 1, "the disk was never full");
 }
 
 struct Unmount(std::path::PathBuf);
@@ -283,11 +305,13 @@ fn one_bad_row_is_found_and_left_out() {
         assert!((1..=3).contains(&missing), "{platform:?} misses {missing}: {report}");
     }
     for destination in report["destinations"].as_array().unwrap() {
-        let rejected: u64 = destination["counts"]["rejected"].as_object().unwrap().values().filter_map(|n| n.as_u64()).sum();
+        let rejected: u64 =
+            destination["counts"]["rejected"].as_object().unwrap().values().filter_map(|n| n.as_u64()).sum();
         assert_eq!(rejected, 1, "{destination}");
     }
     // Known now: not sent again until it changes or somebody asks for it.
-    let requests = || shop.world().requests(Platform::Meta, "users") + shop.world().requests(Platform::Google, "members");
+    let requests =
+        || shop.world().requests(Platform::Meta, "users") + shop.world().requests(Platform::Google, "members");
     let before = requests();
     shop.sync(&[]).expect(DONE);
     assert_eq!(requests(), before);

@@ -41,7 +41,8 @@ fn a_full_replace_repairs_drift_without_a_gap() {
     assert_eq!(shop.world().requests(Platform::Google, "members.remove_all"), 1);
 
     // The ledger is right again too.
-    let requests = |world: &World| world.requests(Platform::Meta, "users") + world.requests(Platform::Google, "members");
+    let requests =
+        |world: &World| world.requests(Platform::Meta, "users") + world.requests(Platform::Google, "members");
     let before = requests(&shop.world());
     shop.sync(&[]).expect(0);
     assert_eq!(requests(&shop.world()), before);

@@ -165,7 +165,8 @@ impl Shop {
     #[track_caller]
     pub fn held(&self, platform: Platform) -> Option<Digests> {
         let world = self.world();
-        let audiences: Vec<_> = world.audiences().into_iter().filter(|audience| audience.platform == platform).collect();
+        let audiences: Vec<_> =
+            world.audiences().into_iter().filter(|audience| audience.platform == platform).collect();
         assert!(audiences.len() <= 1, "{platform:?} has {} audiences", audiences.len());
         let audience = audiences.first()?;
         let held = world.held(platform, &audience.id).expect("the audience is there");
