@@ -4,7 +4,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use chrono::{DateTime, NaiveDate, Utc};
-use reveil_sandbox::{Faults, MetaSettings, Platform, Settings};
+use reveil_sandbox::{Faults, GoogleSettings, MetaSettings, Platform, Settings};
 
 use crate::binary::{self, Output};
 use crate::expected::email_forms;
@@ -128,6 +128,8 @@ fn a_platform_that_is_not_there_or_refuses() {
     let faults = |text: &str| shop.world().set_faults(text.parse::<Faults>().unwrap());
     faults("expired-token");
     says(&sync_with(&shop, &meta), PERMISSION, &["meta: error", "hint", "token"]);
+    // A token can still be had, but no call takes it.
+    faults("google.lists:expired-token,google.members:expired-token");
     says(&sync_with(&shop, &google), PERMISSION, &["google: error", "hint"]);
     faults("terms");
     says(&sync_with(&shop, &meta), PERMISSION, &["terms", "hint"]);
@@ -184,7 +186,10 @@ fn a_second_run_of_the_same_audience_waits_for_another_time() {
 
 #[test]
 fn guards_refuse_until_they_are_allowed() {
-    let mut shop = Shop::open(&Plan { customers: 2_600, seed: 4, batch_members: 500, ..Plan::default() });
+    // People of whom no consent is known are taken outside the EEA only.
+    let google = GoogleSettings { assume_eea: false, ..GoogleSettings::default() };
+    let plan = Plan { customers: 2_600, seed: 4, batch_members: 500, ..Plan::default() };
+    let mut shop = Shop::open_with(&plan, Settings { google, ..Settings::default() });
     let config = shop.config(500);
     let all = std::mem::take(&mut shop.customers);
     let mut try_and_allow = |customers: Vec<_>, config: &str, guard: &str, words: &[&str]| {
@@ -228,11 +233,11 @@ fn a_full_replace_by_nobody_removes_everybody() {
 
 #[test]
 fn a_full_disk_is_said_and_survived() {
-    let shop = Shop::open(&small());
+    let mut shop = Shop::open(&small());
     let state = shop.path().join("tiny");
     std::fs::create_dir(&state).unwrap();
     let mounted = std::process::Command::new("mount")
-        .args(["-t", "tmpfs", "-o", "size=400k", "tmpfs"])
+        .args(["-t", "tmpfs", "-o", "size=1m", "tmpfs"])
         .arg(&state)
         .output()
         .is_ok_and(|output| output.status.success());
@@ -240,20 +245,32 @@ fn a_full_disk_is_said_and_survived() {
         eprintln!("skipped: mounting a small file system needs more rights than this user has");
         return;
     }
-    let unmount = Unmount(state.clone());
+    let _unmount = Unmount(state.clone());
     shop.write_config(&shop.config(50).replace("state_dir = \"state\"", "state_dir = \"tiny\""));
-    // What is left is too little for a ledger.
-    let filler = state.join("filler");
-    let output = sync_with(&shop, &["--destination", "meta"]);
-    if output.code == Some(DONE) {
-        panic!("400 kB were enough: {}", output.stdout);
-    }
-    says(&output, FAILED, &["tiny", "space"]);
-    let _ = std::fs::remove_file(filler);
-    drop(unmount);
-    shop.write_config(&shop.config(50));
     shop.sync(&[]).expect(DONE);
-    shop.assert_exact("with room again");
+    let filler = state.join("filler");
+    let mut failed = 0;
+    for left_kib in [0, 8, 16, 24, 32, 48, 64] {
+        shop.live(20);
+        let mut size_kib = 1_024;
+        // The largest filler that fits, and then some room.
+        while std::fs::write(&filler, vec![1; size_kib << 10]).is_err() {
+            size_kib -= 4;
+        }
+        std::fs::write(&filler, vec![1; size_kib.saturating_sub(left_kib) << 10]).unwrap();
+        let output = shop.sync(&[]);
+        if output.code != Some(DONE) {
+            failed += 1;
+            let all = format!("{}{}", output.stdout, output.stderr);
+            assert!(matches!(output.code, Some(FAILED | PARTIAL)), "{all}");
+            assert!(["No space left", "disk is full", "disk I/O error"].iter().any(|word| all.contains(word)), "{all}");
+            assert!(!all.contains("panicked"), "{all}");
+        }
+        std::fs::remove_file(&filler).unwrap();
+        shop.sync(&[]).expect(DONE);
+        shop.assert_exact(&format!("with room again after {left_kib} KiB"));
+    }
+    assert!(failed > 1, "the disk was never full");
 }
 
 struct Unmount(std::path::PathBuf);

@@ -333,7 +333,8 @@ impl Reader<'_> {
         if let Some(prefix) = self.request.struck.bad_row()
             && records.rows.keys().iter().any(|key| const_hex::encode(key.digest).starts_with(prefix))
         {
-            return Err(GoogleError::new(400, "INVALID_ARGUMENT", "There was a problem with the request."));
+            // All members are blamed: the one is for the client to find.
+            return Err(GoogleError::field("audience_members", "INVALID_AUDIENCE_MEMBER", "A member is not valid."));
         }
         match self.violations.is_empty() {
             true => Ok(records),

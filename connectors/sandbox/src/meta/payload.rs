@@ -330,7 +330,8 @@ impl Reader<'_> {
                 Column::Options => {}
                 Column::Hashed(_) | Column::First | Column::Last | Column::Zip | Column::Country | Column::Detail => {
                     if self.struck.bad_row().is_some_and(|prefix| text.starts_with(prefix)) {
-                        return Err(MetaError::invalid("Invalid parameter"));
+                        // The whole payload is blamed: the row is for the client to find.
+                        return Err(MetaError::invalid("Invalid parameter").blame("payload"));
                     }
                     let Some(digest) = from_hex(text, false).filter(|d| *d != EMPTY_HASH) else {
                         malformed = Some(text);

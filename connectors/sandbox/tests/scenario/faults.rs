@@ -141,7 +141,7 @@ async fn an_unnamed_bad_row_spoils_its_batch() {
         |persons: std::ops::Range<usize>| bench.google("POST", "audienceMembers:ingest", ingest(&list, persons));
     assert_eq!(
         (meta(0..5).meta_code(), google(0..5).google_fault()),
-        ((100, None), (400, String::new(), String::new()))
+        ((100, None), (400, "audience_members".to_owned(), "INVALID_AUDIENCE_MEMBER".to_owned()))
     );
     assert_eq!((meta(0..3).status, google(4..8).status), (200, 200));
     assert!(!meta(3..4).text.contains(prefix), "the row stays unnamed");
