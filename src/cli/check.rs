@@ -132,7 +132,7 @@ async fn check_destination(
     name: &str,
     config: &crate::config::DestinationConfig,
 ) -> anyhow::Result<Vec<String>> {
-    let destination = Destination::open(
+    let destination = Destination::open_for_a_look(
         name,
         config,
         &engine.environment,

@@ -197,6 +197,12 @@ mod text {
             }
         }
 
+        if report.projection.is_some() {
+            writeln!(
+                text,
+                "   The orders are large because the histories are a gift wholesaler's; with --keep, put your own in their place."
+            )?;
+        }
         writeln!(
             text,
             "\n6. A week later: {} new orders in the warehouse; only the difference is sent",

@@ -99,6 +99,9 @@ fn code(error: &anyhow::Error) -> Exit {
                 _ => Exit::Failed,
             };
         }
+        if matches!(cause.downcast_ref::<SyncError>(), Some(SyncError::Busy)) {
+            return Exit::TryLater;
+        }
         if cause.downcast_ref::<LedgerError>().is_some_and(LedgerError::is_locked) {
             return Exit::TryLater;
         }

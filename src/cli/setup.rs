@@ -1,5 +1,6 @@
 //! What most commands start with: global options, the log, the engine of a config.
 
+use std::io::IsTerminal as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -39,7 +40,10 @@ fn key_value(text: &str) -> Result<(String, String), String> {
 /// Starts the log. Called once.
 pub fn logging(global: &Global) {
     let filter = EnvFilter::try_new(&global.log).unwrap_or_else(|_| EnvFilter::new("warn"));
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let builder = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal());
     if global.log_json { builder.json().init() } else { builder.with_target(false).init() }
 }
 

@@ -26,7 +26,7 @@ impl GuardsConfig {
         if !(0.0..=1.0).contains(&self.max_removal_ratio) {
             faults.push(("guards.max_removal_ratio".into(), "must be between 0 and 1, as in 0.5".into()));
         }
-        if !(self.max_growth_ratio >= 1.0) {
+        if self.max_growth_ratio.is_nan() || self.max_growth_ratio < 1.0 {
             faults.push(("guards.max_growth_ratio".into(), "must be 1 or more, as in 3.0".into()));
         }
         faults

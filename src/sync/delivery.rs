@@ -49,30 +49,6 @@ pub struct Counts {
     pub rejected_unnamed: u64,
 }
 
-/// What `observe` needs, kept in the state so that a later process can ask.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-pub struct UploadRecord {
-    pub sessions: Vec<u64>,
-    pub persons: u64,
-    pub rows: u64,
-    pub audience_persons: u64,
-    pub match_ranges: Vec<(u64, f64, f64)>,
-    pub pending_batches: u64,
-}
-
-impl UploadRecord {
-    pub fn summary(&self) -> UploadSummary {
-        UploadSummary {
-            sessions: self.sessions.clone(),
-            persons: self.persons,
-            rows: self.rows,
-            audience_persons: self.audience_persons,
-            match_ranges: self.match_ranges.clone(),
-            pending_batches: self.pending_batches,
-        }
-    }
-}
-
 /// One destination's part of a run's report.
 #[derive(Debug, Clone, Serialize)]
 pub struct DestinationReport {
@@ -88,7 +64,7 @@ pub struct DestinationReport {
     pub error: Option<String>,
     pub hint: Option<String>,
     #[serde(skip)]
-    pub upload: UploadRecord,
+    pub upload: UploadSummary,
     #[serde(skip)]
     pub error_kind: Option<reveil_sdk::ErrorKind>,
     #[serde(skip)]
@@ -109,7 +85,7 @@ impl DestinationReport {
             warnings: Vec::new(),
             error: None,
             hint: None,
-            upload: UploadRecord::default(),
+            upload: UploadSummary::default(),
             error_kind: None,
             guarded: false,
             later: false,
@@ -419,10 +395,10 @@ pub(super) async fn observe(
     audience_key: &str,
     audience: &AudienceRef,
     run_id: &str,
-    upload: &UploadRecord,
+    upload: &UploadSummary,
 ) -> Result<reveil_sdk::Result<Vec<MatchObservation>>, SyncError> {
     let (connector, cx) = (&destination.connector, destination.context());
-    let observations = match connector.observe(&cx, audience, &upload.summary()).await {
+    let observations = match connector.observe(&cx, audience, upload).await {
         Ok(observations) => observations,
         Err(error) => return Ok(Err(error)),
     };

@@ -40,9 +40,37 @@ impl Destination {
         clock: &Arc<dyn Clock>,
         loopback_only: bool,
     ) -> Result<Self> {
+        Self::open_with(name, config, environment, base_dir, clock, loopback_only, RetryPolicy::default())
+    }
+
+    /// As [`open`](Self::open), for somebody who waits at the terminal: gives up soon.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn open_for_a_look(
+        name: &str,
+        config: &DestinationConfig,
+        environment: &std::collections::HashMap<String, String>,
+        base_dir: &Path,
+        clock: &Arc<dyn Clock>,
+        loopback_only: bool,
+    ) -> Result<Self> {
+        let retry =
+            RetryPolicy { max_retries: 1, max_requested_delay: Duration::from_secs(10), ..RetryPolicy::default() };
+        Self::open_with(name, config, environment, base_dir, clock, loopback_only, retry)
+    }
+
+    fn open_with(
+        name: &str,
+        config: &DestinationConfig,
+        environment: &std::collections::HashMap<String, String>,
+        base_dir: &Path,
+        clock: &Arc<dyn Clock>,
+        loopback_only: bool,
+        mut retry: RetryPolicy,
+    ) -> Result<Self> {
         let connector = connectors::connect(name, config, environment, base_dir)?;
         let descriptor = connector.descriptor();
-        let mut retry = RetryPolicy::default();
         if let Some(first_delay_ms) = config.retry_first_delay_ms {
             retry.first_delay = Duration::from_millis(first_delay_ms);
         }

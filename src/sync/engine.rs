@@ -85,6 +85,8 @@ impl Engine {
         let names = self.destination_names(selection, audience)?;
         self.require_consent_column(&options.allow)?;
         // Locks first: a second run of the same audience must not even read the warehouse.
+        let _running = lock(&self.audience_dir(&selection.audience))?;
+        self.close_stopped_runs(&selection.audience).await?;
         let mut ledgers = Vec::new();
         for name in &names {
             let dir = self.ledger_dir(&selection.audience, name);
@@ -249,6 +251,19 @@ impl Engine {
         Ok(selection.destinations.clone())
     }
 
+    /// Runs that a kill left open. The audience is locked, so nobody is running them any more.
+    async fn close_stopped_runs(&self, audience: &str) -> anyhow::Result<()> {
+        for mut run in self.store.runs(Some(audience), 20).await? {
+            if run.state == RunState::Running {
+                run.state = RunState::Failed;
+                run.finished_at = Some(self.clock.now());
+                run.error = Some("stopped before its end; what it sent is known, the next run carried on".to_owned());
+                self.store.save_run(&run).await?;
+            }
+        }
+        Ok(())
+    }
+
     /// Uploading without knowing about consent needs a person to say so.
     fn require_consent_column(&self, allow: &[String]) -> anyhow::Result<()> {
         let mapped = self.config.warehouse.customers.as_ref().is_some_and(|customers| customers.consent_ads.is_some());
@@ -296,6 +311,23 @@ pub(super) fn audience_spec(key: &str, audience: &AudienceConfig) -> AudienceSpe
         label: audience.label.clone(),
         description: audience.description.clone(),
         membership_days: audience.membership_days,
+    }
+}
+
+/// Held while an audience runs; the operating system lets go of it when the process ends, however it ends.
+fn lock(dir: &Path) -> Result<std::fs::File, SyncError> {
+    let fail = |source| SyncError::File { what: "cannot lock", path: dir.display().to_string(), source };
+    crate::store::private_dir(dir).map_err(fail)?;
+    let file = std::fs::OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .open(dir.join("run.lock"))
+        .map_err(fail)?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(std::fs::TryLockError::WouldBlock) => Err(SyncError::Busy),
+        Err(std::fs::TryLockError::Error(source)) => Err(fail(source)),
     }
 }
 

@@ -18,6 +18,8 @@ pub enum SyncError {
     Temporary(#[from] std::io::Error),
     #[error("{0}")]
     Protocol(&'static str),
+    #[error("another run of this audience is under way")]
+    Busy,
     #[error("{}", refused(.0))]
     Guarded(Vec<Refusal>),
     #[error("{what} {path}: {source}")]

@@ -91,6 +91,7 @@ impl<'a> Gatherer<'a> {
     ///
     /// # Errors
     /// When the temporary files cannot be made.
+    #[expect(clippy::too_many_arguments, reason = "what one run gathers with, named at its only call site")]
     pub fn new(
         rules: Rules<'a>,
         prepare: &PrepareConfig,
@@ -358,11 +359,11 @@ impl<'g> Refiner<'g> {
                 }
             }
         }
-        if let Some(why) = dropped {
-            if !keep_rest(row, lost_emails, lost_phones, out) {
-                self.count(row.index, reason_of(why));
-                return false;
-            }
+        if let Some(why) = dropped
+            && !keep_rest(row, lost_emails, lost_phones, out)
+        {
+            self.count(row.index, reason_of(why));
+            return false;
         }
         !self.is_held_out(row.index)
     }

@@ -3,8 +3,10 @@
 
 use std::sync::Mutex;
 
+use reveil_sdk::UploadSummary;
+
 use super::confirm::confirm;
-use super::delivery::{UploadRecord, observe};
+use super::delivery::observe;
 use super::destination::Destination;
 use super::engine::Engine;
 use super::progress::Progress;
@@ -30,7 +32,7 @@ impl Engine {
             let dir = self.ledger_dir(audience_key, name);
             let ledger = Mutex::new(tokio::task::block_in_place(|| Ledger::open(&dir))?);
             let confirmed = confirm(&destination, &ledger, &*self.clock, progress, false).await?;
-            let mut upload: UploadRecord = serde_json::from_value(last.upload.clone()).unwrap_or_default();
+            let mut upload: UploadSummary = serde_json::from_value(last.upload.clone()).unwrap_or_default();
             upload.match_ranges.extend(confirmed.match_ranges.iter().copied());
             upload.pending_batches = confirmed.pending;
             upload.audience_persons =

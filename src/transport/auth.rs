@@ -109,7 +109,7 @@ impl Authenticator {
             .request_async(&OverReqwest(&self.client))
             .await
             .map_err(|error| match error {
-                oauth2::RequestTokenError::ServerResponse(reply) => refused(&reply.error().to_string()),
+                oauth2::RequestTokenError::ServerResponse(reply) => refused(reply.error().as_ref()),
                 oauth2::RequestTokenError::Request(error) => error,
                 oauth2::RequestTokenError::Parse(..) | oauth2::RequestTokenError::Other(_) => {
                     Error::new(ErrorKind::Protocol, "GetToken", "the token server's reply is not of the OAuth 2 shape")

@@ -68,7 +68,7 @@ where
             return Err(exhausted(error));
         };
         // Never earlier than asked; the planned jitter spreads those who were asked the same.
-        let delay = asked.map_or(planned, |asked| asked + planned / 4);
+        let delay = asked.map_or(planned.min(policy.max_delay), |asked| asked + planned / 4);
         warn!(
             operation = error.operation(),
             error_kind = error.kind().name(),

@@ -103,8 +103,9 @@ pub struct MatchObservation {
     pub definition: String,
 }
 
-/// What a run sent to one audience, for [`observe`](crate::Connector::observe).
-#[derive(Debug, Clone, Default, PartialEq)]
+/// What a run sent to one audience, for [`observe`](crate::Connector::observe). Kept in the state, so that a later
+/// process can ask too.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct UploadSummary {
     /// Upload sessions used for adding.
     pub sessions: Vec<u64>,
