@@ -49,7 +49,7 @@ impl Draws {
     }
     /// 0 to `below`, the latter excluded.
     pub fn below(&mut self, below: u64) -> u64 {
-        (u128::from(self.next()) * u128::from(below) >> 64) as u64
+        ((u128::from(self.next()) * u128::from(below)) >> 64) as u64
     }
     pub fn percent(&mut self, percent: u64) -> bool {
         self.below(100) < percent
