@@ -7,6 +7,7 @@ pub mod audience_inactive;
 pub mod destination;
 pub mod eligibility;
 pub mod guards;
+pub mod holdout;
 pub mod load;
 pub mod prepare;
 pub mod share;
@@ -22,6 +23,7 @@ pub use audience_inactive::Inactive;
 pub use destination::DestinationConfig;
 pub use eligibility::EligibilityConfig;
 pub use guards::GuardsConfig;
+pub use holdout::HoldoutConfig;
 pub use load::{Fault, Faults, Sources, load};
 pub use prepare::PrepareConfig;
 pub use warehouse::WarehouseConfig;
@@ -45,6 +47,9 @@ pub struct Config {
     /// How identifiers are normalised.
     #[serde(default)]
     pub prepare: PrepareConfig,
+    /// Who is kept out of every audience.
+    #[serde(default)]
+    pub holdout: HoldoutConfig,
     /// Audiences by key: `[audience.dormant]`.
     #[serde(default)]
     pub audience: BTreeMap<String, AudienceConfig>,

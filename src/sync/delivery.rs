@@ -90,6 +90,9 @@ pub struct DestinationReport {
     pub upload: UploadRecord,
     #[serde(skip)]
     pub error_kind: Option<reveil_sdk::ErrorKind>,
+    /// Everything the first comparison found was handed to the platform, whatever it says of it.
+    #[serde(skip)]
+    pub sent_all: bool,
     #[serde(skip)]
     pub guarded: bool,
     #[serde(skip)]
@@ -110,6 +113,7 @@ impl DestinationReport {
             hint: None,
             upload: UploadRecord::default(),
             error_kind: None,
+            sent_all: false,
             guarded: false,
             later: false,
         }
@@ -220,6 +224,7 @@ impl Delivery<'_> {
             self.with_ledger(|ledger| ledger.forget(&plan))?;
             let full = self.options.full && round == 0;
             self.send(&plan, audience, full, report).await?;
+            report.sent_all = true;
             let confirmed =
                 confirm(self.destination, &self.ledger, self.clock, self.progress, self.options.wait).await?;
             note_confirmed(&confirmed, report);
