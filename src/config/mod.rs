@@ -10,6 +10,7 @@ pub mod guards;
 pub mod holdout;
 pub mod load;
 pub mod prepare;
+pub mod roi;
 pub mod share;
 pub mod warehouse;
 
@@ -26,6 +27,7 @@ pub use guards::GuardsConfig;
 pub use holdout::HoldoutConfig;
 pub use load::{Fault, Faults, Sources, load};
 pub use prepare::PrepareConfig;
+pub use roi::RoiConfig;
 pub use warehouse::WarehouseConfig;
 
 /// The whole configuration.
@@ -50,6 +52,9 @@ pub struct Config {
     /// Who is kept out of every audience.
     #[serde(default)]
     pub holdout: HoldoutConfig,
+    /// What projections start from.
+    #[serde(default)]
+    pub roi: RoiConfig,
     /// Audiences by key: `[audience.dormant]`.
     #[serde(default)]
     pub audience: BTreeMap<String, AudienceConfig>,

@@ -341,10 +341,10 @@ fn overall(destinations: &[DestinationReport]) -> RunState {
 /// A directory for temporary files of digests: empty at first, gone when dropped. What a killed run left in it is
 /// wiped by the next one.
 #[derive(Debug)]
-pub(super) struct Scratch(PathBuf);
+pub(crate) struct Scratch(PathBuf);
 
 impl Scratch {
-    pub(super) fn fixed(path: &Path) -> Result<Self, SyncError> {
+    pub(crate) fn fixed(path: &Path) -> Result<Self, SyncError> {
         let fail = |source| SyncError::File {
             what: "cannot make the temporary directory",
             path: path.display().to_string(),
@@ -357,7 +357,7 @@ impl Scratch {
         crate::store::private_dir(path).map_err(fail)?;
         Ok(Self(path.to_owned()))
     }
-    pub(super) fn path(&self) -> &Path {
+    pub(crate) fn path(&self) -> &Path {
         &self.0
     }
 }
