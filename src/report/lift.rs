@@ -117,7 +117,8 @@ struct Assigned {
     first: u16,
     last: u16,
     persons: u64,
-    planned: f64,
+    /// Sum of the planned probabilities, in 1/[`PLANNED_SCALE`].
+    planned: u64,
     changed: bool,
     open: u64,
 }
@@ -174,13 +175,13 @@ fn survey(file: &Path, question: Question) -> Result<Option<Assigned>, Assignmen
     let mut known: Option<(Assigned, u32)> = None;
     while let Some(record) = records.next()? {
         let (assigned, planned) = known.get_or_insert((
-            Assigned { first: record.day, last: record.day, persons: 0, planned: 0.0, changed: false, open: 0 },
+            Assigned { first: record.day, last: record.day, persons: 0, planned: 0, changed: false, open: 0 },
             record.planned,
         ));
         assigned.first = assigned.first.min(record.day);
         assigned.last = assigned.last.max(record.day);
         assigned.persons += 1;
-        assigned.planned += f64::from(record.planned) / f64::from(PLANNED_SCALE);
+        assigned.planned += u64::from(record.planned);
         assigned.changed |= record.planned != *planned;
         assigned.open += u64::from(u32::from(record.day) + question.window_days > today);
     }
@@ -226,7 +227,7 @@ fn join(file: &Path, spill: &Spill, assigned: Assigned, question: Question) -> R
         first_assigned: midnight(assigned.first).date_naive(),
         last_assigned: midnight(assigned.last).date_naive(),
         windows_open: assigned.open,
-        planned_holdout_share: assigned.planned / assigned.persons as f64,
+        planned_holdout_share: assigned.planned as f64 / assigned.persons as f64 / f64::from(PLANNED_SCALE),
         share_changed: assigned.changed,
         treated: ArmOutcome::default(),
         holdout: ArmOutcome::default(),

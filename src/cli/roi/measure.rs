@@ -39,17 +39,37 @@ pub struct MeasureArgs {
     /// With --audience: as of this date or instant; default now
     #[arg(long, value_parser = instant, value_name = "DATE")]
     as_of: Option<DateTime<Utc>>,
-    /// Persons uploaded
-    #[arg(long, required_unless_present = "audience", default_value_if("audience", ArgPredicate::IsPresent, "0"))]
+    /// Persons uploaded; everybody assigned, whether matched or not
+    #[arg(
+        long,
+        required = false,
+        required_unless_present = "audience",
+        default_value_if("audience", ArgPredicate::IsPresent, "0")
+    )]
     treated: u64,
     /// Distinct buyers among them
-    #[arg(long, required_unless_present = "audience", default_value_if("audience", ArgPredicate::IsPresent, "0"))]
+    #[arg(
+        long,
+        required = false,
+        required_unless_present = "audience",
+        default_value_if("audience", ArgPredicate::IsPresent, "0")
+    )]
     treated_buyers: u64,
     /// Persons held out
-    #[arg(long, required_unless_present = "audience", default_value_if("audience", ArgPredicate::IsPresent, "0"))]
+    #[arg(
+        long,
+        required = false,
+        required_unless_present = "audience",
+        default_value_if("audience", ArgPredicate::IsPresent, "0")
+    )]
     holdout: u64,
     /// Distinct buyers among them
-    #[arg(long, required_unless_present = "audience", default_value_if("audience", ArgPredicate::IsPresent, "0"))]
+    #[arg(
+        long,
+        required = false,
+        required_unless_present = "audience",
+        default_value_if("audience", ArgPredicate::IsPresent, "0")
+    )]
     holdout_buyers: u64,
     /// Average order value
     #[arg(long, value_parser = number)]
