@@ -1,5 +1,6 @@
 //! Réveil wakes dormant customers. See `src/README.md` for the map of the rooms.
 
+pub mod assignment;
 pub mod cli;
 pub mod clock;
 pub mod config;

@@ -115,7 +115,7 @@ async fn run(cli: Cli) -> anyhow::Result<Exit> {
         Command::Status(args) => status::run(&global, args).await,
         Command::Runs(args) => runs::run(&global, args).await,
         Command::Report(command) => report::run(&global, command).await,
-        Command::Roi(command) => roi::run(command, &mut out).map(|()| Exit::Done),
+        Command::Roi(command) => roi::run(&global, command, &mut out).await.map(|()| Exit::Done),
         Command::Holdout(command) => holdout::run(command, &mut out).map(|()| Exit::Done),
         Command::Identify(args) => identify::run(&args),
         Command::Connector(command) => connector::run(&command),

@@ -3,6 +3,7 @@
 //! Parses, calls `crate::roi`, prints. Every subcommand has a page for people and `--json` for programs; the JSON field
 //! names are a contract.
 
+mod deliveries;
 mod measure;
 pub mod page;
 mod plan;
@@ -11,6 +12,7 @@ mod text;
 
 use std::io::Write;
 
+use super::setup::Global;
 use crate::roi::distribution::parse_number;
 
 /// What a campaign is worth.
@@ -22,17 +24,20 @@ pub enum RoiCommand {
     PlanHoldout(Box<plan::PlanArgs>),
     /// Compare uploaded persons with those held out: lift, intervals, money
     Measure(Box<measure::MeasureArgs>),
+    /// Take over what the platforms say was delivered, for the projections to learn from
+    Deliveries(deliveries::DeliveriesArgs),
 }
 
 /// Runs one subcommand, writing its page or JSON to `out`.
 ///
 /// # Errors
 /// When an input is out of range (the message names the option and what is allowed) or `out` cannot be written.
-pub fn run(command: RoiCommand, out: &mut dyn Write) -> anyhow::Result<()> {
+pub async fn run(global: &Global, command: RoiCommand, out: &mut dyn Write) -> anyhow::Result<()> {
     match command {
-        RoiCommand::Project(args) => project::run(&args, out),
+        RoiCommand::Project(args) => project::run(global, &args, out).await,
         RoiCommand::PlanHoldout(args) => plan::run(&args, out),
-        RoiCommand::Measure(args) => measure::run(&args, out),
+        RoiCommand::Measure(args) => measure::run(global, &args, out).await,
+        RoiCommand::Deliveries(args) => deliveries::run(global, &args, out).await,
     }
 }
 
@@ -68,6 +73,8 @@ mod tests {
 
     #[derive(Debug, Parser)]
     struct Cli {
+        #[command(flatten)]
+        global: super::Global,
         #[command(subcommand)]
         command: RoiCommand,
     }
@@ -76,7 +83,8 @@ mod tests {
     pub(super) fn printed(line: &str) -> anyhow::Result<String> {
         let cli = Cli::try_parse_from(std::iter::once("roi").chain(line.split_whitespace()))?;
         let mut out = Vec::new();
-        run(cli.command, &mut out)?;
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
+        runtime.block_on(run(&cli.global, cli.command, &mut out))?;
         Ok(String::from_utf8(out)?)
     }
 

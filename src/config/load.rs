@@ -281,6 +281,8 @@ impl Config {
     /// What can be seen to be wrong once everything has its type.
     fn faults(&self) -> Vec<(String, String)> {
         let mut faults = self.guards.faults();
+        faults.extend(self.holdout.faults());
+        faults.extend(self.roi.faults());
         if self.audience.is_empty() {
             faults.push(("audience".into(), "no audience is defined; add one as [audience.<key>]".into()));
         }

@@ -7,8 +7,10 @@ pub mod audience_inactive;
 pub mod destination;
 pub mod eligibility;
 pub mod guards;
+pub mod holdout;
 pub mod load;
 pub mod prepare;
+pub mod roi;
 pub mod share;
 pub mod warehouse;
 
@@ -22,8 +24,10 @@ pub use audience_inactive::Inactive;
 pub use destination::DestinationConfig;
 pub use eligibility::EligibilityConfig;
 pub use guards::GuardsConfig;
+pub use holdout::HoldoutConfig;
 pub use load::{Fault, Faults, Sources, load};
 pub use prepare::PrepareConfig;
+pub use roi::RoiConfig;
 pub use warehouse::WarehouseConfig;
 
 /// The whole configuration.
@@ -45,6 +49,12 @@ pub struct Config {
     /// How identifiers are normalised.
     #[serde(default)]
     pub prepare: PrepareConfig,
+    /// Who is kept out of every audience.
+    #[serde(default)]
+    pub holdout: HoldoutConfig,
+    /// What projections start from.
+    #[serde(default)]
+    pub roi: RoiConfig,
     /// Audiences by key: `[audience.dormant]`.
     #[serde(default)]
     pub audience: BTreeMap<String, AudienceConfig>,

@@ -14,17 +14,16 @@ use std::time::Duration;
 
 use chrono::{DateTime, NaiveDate, Utc};
 use reveil_sandbox::{Platform, Sandbox, Settings, Time, World};
-use reveil_sdk::{Clock, MatchKind, MatchObservation};
+use reveil_sdk::Clock;
 use reveil_synth::{Histories, People};
 
 use crate::clock::VirtualClock;
 use crate::config::{self, Sources};
+use crate::report::projection::Known;
 use crate::roi::{Distribution, Field, Inputs, Projection, project};
-use crate::segment;
 use crate::store::Store;
 use crate::sync::preview::Show;
 use crate::sync::{AudiencePlan, Engine, Progress, Selection, SyncOptions, SyncReport};
-use crate::warehouse;
 
 use report::{DemoReport, DestinationPart, RefreshPart};
 
@@ -45,9 +44,6 @@ pub struct DemoOptions {
 pub const AUDIENCE: &str = "dormant";
 /// Mornings, when audiences are refreshed.
 const HOUR: u32 = 5;
-/// Windows of spontaneous return, in days, and how many of them back in time.
-const RETURN_WINDOW_DAYS: u32 = 60;
-const RETURN_WINDOWS: i64 = 3;
 
 /// Both sides of the demonstration share one clock.
 struct SharedTime(VirtualClock);
@@ -223,53 +219,22 @@ async fn projections(
     report: &SyncReport,
     parts: &[DestinationPart],
 ) -> anyhow::Result<Vec<Projection>> {
-    let source = warehouse::open(&engine.config.warehouse).await?;
-    let mapping = segment::resolve(&*source, &engine.config.warehouse).await?;
-    let definition = &engine.config.audience(AUDIENCE)?.inactive;
-    let mut windows = Vec::new();
-    let mut own_history = None;
-    for back in 1..=RETURN_WINDOWS {
-        let at = midnight(options.as_of) - chrono::Duration::days(back * i64::from(RETURN_WINDOW_DAYS));
-        let returns = segment::returns(&*source, &mapping, definition, at, RETURN_WINDOW_DAYS).await?;
-        if returns.inactive > 0 {
-            windows.push((returns.returned, returns.inactive));
-        }
-        own_history.get_or_insert(returns);
-    }
+    let known = Known::gather(engine, AUDIENCE, midnight(options.as_of)).await?;
     let mut projections = Vec::new();
     for part in parts {
         let mut inputs = Inputs::for_platform(&part.connector, report.segment.eligible)?;
         inputs.seed = options.seed;
-        inputs.currency = "GBP".parse().map_err(|_| anyhow::anyhow!("GBP is a currency"))?;
+        inputs.currency = known.currency.unwrap_or(inputs.currency);
         inputs.set(
             Field::Budget,
             Distribution::Point(settings::budget(report.segment.eligible)),
             "chosen for the demo",
         )?;
         inputs.set(Field::Cap, Distribution::Point(12.0), "12 impressions a person in 30 days")?;
-        if let Some(reading) = &part.observation {
-            observe_match(&mut inputs, reading)?;
-        }
-        if !windows.is_empty() {
-            inputs.observe_p0(&windows)?;
-        }
-        if let Some(mean) = own_history.as_ref().and_then(|returns| returns.aov_pooled_minor) {
-            inputs.observe_aov(mean / 100.0, 0.15, "mean of the segment's own past orders")?;
-        }
+        known.apply(&mut inputs)?;
         projections.push(project(&inputs));
     }
     Ok(projections)
-}
-
-fn observe_match(inputs: &mut Inputs, reading: &MatchObservation) -> anyhow::Result<()> {
-    match (reading.kind, reading.matched, reading.low, reading.high) {
-        (MatchKind::Exact, Some(matched), ..) => inputs.observe_match_exact(matched, reading.sent)?,
-        (MatchKind::Bucket | MatchKind::Bounds, _, Some(low), Some(high)) => {
-            inputs.observe_match_interval(low, high)?
-        }
-        _ => {}
-    }
-    Ok(())
 }
 
 fn midnight(date: NaiveDate) -> DateTime<Utc> {

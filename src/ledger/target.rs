@@ -85,6 +85,24 @@ impl Target {
     pub fn rows(&self) -> u64 {
         self.rows
     }
+    /// Number of buckets; a row's is chosen by the leading bits of its key.
+    pub(crate) fn buckets(&self) -> usize {
+        self.spill.parts()
+    }
+    /// Shows every row of a bucket, in the order they came. `chunk` is scratch.
+    pub(crate) fn each(&self, bucket: usize, chunk: &mut Vec<u8>, mut show: impl FnMut(TargetRow<'_>)) -> Result<()> {
+        for index in 0.. {
+            if !self.read_chunk(bucket, index, chunk)? {
+                break;
+            }
+            let mut rest = chunk.as_slice();
+            while let Some((row, length)) = TargetRow::read(rest) {
+                show(row);
+                rest = &rest[length..];
+            }
+        }
+        Ok(())
+    }
     /// Bytes of the largest bucket.
     pub(super) fn largest(&self) -> u64 {
         (0..self.spill.parts()).map(|bucket| self.spill.bytes(bucket)).max().unwrap_or(0)

@@ -2,4 +2,6 @@
 //! later the API and the pages show the same ones.
 
 pub mod identifiers;
+pub mod lift;
 pub mod match_rates;
+pub mod projection;

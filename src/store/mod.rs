@@ -2,6 +2,7 @@
 //!
 //! The ledger (who is in which audience) is not here: it is files, see [`crate::ledger`].
 
+pub mod deliveries;
 pub mod model;
 
 use std::path::Path;

@@ -51,3 +51,17 @@ CREATE TABLE IF NOT EXISTS audit (
     action       TEXT NOT NULL,
     detail       TEXT NOT NULL
 );
+-- What a platform says was delivered in a flight; given by file.
+CREATE TABLE IF NOT EXISTS delivery (
+    audience     TEXT NOT NULL,
+    destination  TEXT NOT NULL,
+    first_day    TEXT NOT NULL,          -- date
+    last_day     TEXT NOT NULL,          -- date, included
+    impressions  INTEGER NOT NULL,
+    reach        INTEGER,
+    clicks       INTEGER,
+    spend        REAL,
+    orders       INTEGER,
+    currency     TEXT,
+    PRIMARY KEY (audience, destination, first_day, last_day)
+);

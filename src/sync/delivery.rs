@@ -67,6 +67,9 @@ pub struct DestinationReport {
     pub upload: UploadSummary,
     #[serde(skip)]
     pub error_kind: Option<reveil_sdk::ErrorKind>,
+    /// Everything the first comparison found was handed to the platform, whatever it says of it.
+    #[serde(skip)]
+    pub sent_all: bool,
     #[serde(skip)]
     pub guarded: bool,
     #[serde(skip)]
@@ -87,6 +90,7 @@ impl DestinationReport {
             hint: None,
             upload: UploadSummary::default(),
             error_kind: None,
+            sent_all: false,
             guarded: false,
             later: false,
         }
@@ -203,6 +207,7 @@ impl Delivery<'_> {
             let full = self.options.full && round == 0 && counts.add + counts.refresh > 0;
             let replaced_from = if full { Some(self.next_second().await) } else { None };
             self.send(&plan, audience, full, report).await?;
+            report.sent_all = true;
             let confirmed =
                 confirm(self.destination, &self.ledger, self.clock, self.progress, self.options.wait).await?;
             note_confirmed(&confirmed, report);

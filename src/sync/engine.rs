@@ -8,14 +8,16 @@ use chrono::{DateTime, Utc};
 use futures::future::join_all;
 use reveil_sdk::{AudienceSpec, Clock};
 use serde::Serialize;
+use tracing::warn;
 
 use super::delivery::{Delivery, DestinationReport};
 use super::destination::Destination;
 use super::eligibility::Rules;
 use super::error::SyncError;
 use super::funnel::Funnel;
-use super::gather::{Gathered, Gatherer, Wanted, gather, load_member_key};
+use super::gather::{Gathered, Gatherer, Wanted, arms, gather, load_member_key};
 use super::progress::Progress;
+use crate::assignment::{self, record_run};
 use crate::config::{AudienceConfig, Config};
 use crate::connectors;
 use crate::ledger::Ledger;
@@ -190,8 +192,33 @@ impl Engine {
                 anyhow::Ok(report)
             }
         });
-        let reports = join_all(deliveries).await.into_iter().collect::<anyhow::Result<Vec<_>>>()?;
+        let mut reports = join_all(deliveries).await.into_iter().collect::<anyhow::Result<Vec<_>>>()?;
+        self.record_assignment(selection, &gathered, &mut reports)?;
         Ok((gathered.funnel, reports))
+    }
+
+    /// Remembers who was sent and who was withheld, for measuring later. Failing at it fails no run: what was sent is
+    /// sent, and the next run remembers the same people.
+    fn record_assignment(
+        &self,
+        selection: &Selection,
+        gathered: &Gathered,
+        reports: &mut [DestinationReport],
+    ) -> anyhow::Result<()> {
+        let draws = arms(&self.config, &selection.audience)?;
+        let delivered: Vec<&str> =
+            reports.iter().filter(|report| report.sent_all).map(|report| report.destination.as_str()).collect();
+        let dir = self.audience_dir(&selection.audience);
+        // From `as_of` on both arms are fixed; a run for an earlier day is measured from that day.
+        let day = assignment::day_of(self.clock.now().min(selection.as_of));
+        let recorded = tokio::task::block_in_place(|| record_run(&dir, &draws, gathered, &delivered, day));
+        if let Err(error) = recorded {
+            warn!(audience = selection.audience, error = %error, "Assignment to the control group was not recorded");
+            if let Some(first) = reports.first_mut() {
+                first.warnings.push(format!("who was sent and who was withheld could not be recorded: {error}"));
+            }
+        }
+        Ok(())
     }
 
     /// Reads the warehouse and prepares what each destination should hold.
@@ -219,8 +246,7 @@ impl Engine {
         let gatherer = Gatherer::new(
             Rules::new(&self.config.eligibility, selection.as_of),
             &self.config.prepare,
-            &selection.audience,
-            audience,
+            arms(&self.config, &selection.audience)?,
             &wanted,
             &member_key,
             temp,
@@ -347,10 +373,10 @@ fn overall(destinations: &[DestinationReport]) -> RunState {
 /// A directory for temporary files of digests: empty at first, gone when dropped. What a killed run left in it is
 /// wiped by the next one.
 #[derive(Debug)]
-pub(super) struct Scratch(PathBuf);
+pub(crate) struct Scratch(PathBuf);
 
 impl Scratch {
-    pub(super) fn fixed(path: &Path) -> Result<Self, SyncError> {
+    pub(crate) fn fixed(path: &Path) -> Result<Self, SyncError> {
         let fail = |source| SyncError::File {
             what: "cannot make the temporary directory",
             path: path.display().to_string(),
@@ -363,7 +389,7 @@ impl Scratch {
         crate::store::private_dir(path).map_err(fail)?;
         Ok(Self(path.to_owned()))
     }
-    pub(super) fn path(&self) -> &Path {
+    pub(crate) fn path(&self) -> &Path {
         &self.0
     }
 }

@@ -17,7 +17,7 @@ use super::error::SyncError;
 use super::funnel::{Exclusions, Funnel};
 use super::progress::Progress;
 use super::row::{Cells, FactTexts, RowReader, State};
-use crate::config::{AudienceConfig, PrepareConfig};
+use crate::config::{Config, PrepareConfig};
 use crate::identity::{Arm, Drop, Holdout, HoldoutBuilder, Identity, IdentityBuilder, Role};
 use crate::ledger::{Target, TargetRow, TargetWriter, consent};
 use crate::report::identifiers::IdentifierCounter;
@@ -65,8 +65,8 @@ pub struct Gatherer<'a> {
     canonicaliser: Canonicaliser,
     destinations: Vec<PerDestination>,
     identity: IdentityBuilder,
-    /// Salt and share of the holdout.
-    arm: Option<Arm>,
+    /// Salts and shares of the holdouts.
+    arms: Vec<Arm>,
     ids: IdSpool,
     temp: &'a Path,
     funnel: Funnel,
@@ -87,7 +87,8 @@ impl std::fmt::Debug for Gatherer<'_> {
 }
 
 impl<'a> Gatherer<'a> {
-    /// `temp` takes files of digests that are gone when the result is dropped. `expected_rows` need not be exact.
+    /// `arms` say who is withheld, see [`arms`]. `temp` takes files of digests that are gone when the result is
+    /// dropped. `expected_rows` need not be exact.
     ///
     /// # Errors
     /// When the temporary files cannot be made.
@@ -95,8 +96,7 @@ impl<'a> Gatherer<'a> {
     pub fn new(
         rules: Rules<'a>,
         prepare: &PrepareConfig,
-        audience_key: &str,
-        audience: &AudienceConfig,
+        arms: Vec<Arm>,
         wanted: &[Wanted<'_>],
         member_key: &'a [u8; 32],
         temp: &'a Path,
@@ -114,14 +114,13 @@ impl<'a> Gatherer<'a> {
                 })
             })
             .collect::<Result<_, SyncError>>()?;
-        let salt = audience.experiment.as_deref().unwrap_or(audience_key);
         Ok(Self {
             rules,
             member_key,
             canonicaliser: Canonicaliser::new(&options),
             destinations,
             identity: IdentityBuilder::create(temp, prepare.shared_above)?,
-            arm: (audience.holdout.0 > 0).then(|| Arm { salt: salt.to_owned(), holdout_bps: audience.holdout.0 }),
+            arms,
             ids: IdSpool::create(temp)?,
             temp,
             funnel: Funnel::default(),
@@ -153,7 +152,7 @@ impl<'a> Gatherer<'a> {
             return Ok(());
         };
         let key = member_key(self.member_key, id);
-        if self.arm.is_some() {
+        if !self.arms.is_empty() {
             self.ids.push(id)?;
         }
         let index = self.index;
@@ -230,14 +229,13 @@ impl<'a> Gatherer<'a> {
     /// When a temporary file cannot be written or read.
     pub fn finish(mut self) -> Result<Gathered, SyncError> {
         let identity = self.identity.finish()?;
-        let holdout = match self.arm {
-            Some(arm) => {
-                // A unit is withheld by its smallest customer id, which is only known now.
-                let mut builder = HoldoutBuilder::create(&identity, self.temp, vec![arm])?;
-                self.ids.read(|index, id| builder.push(index, id))?;
-                Some(builder.finish()?)
-            }
-            None => None,
+        let holdout = if self.arms.is_empty() {
+            None
+        } else {
+            // A unit is withheld by its smallest customer id, which is only known now.
+            let mut builder = HoldoutBuilder::create(&identity, self.temp, self.arms)?;
+            self.ids.read(|index, id| builder.push(index, id))?;
+            Some(builder.finish()?)
         };
         let counts = identity.counts();
         self.funnel.units = counts.units;
@@ -255,6 +253,19 @@ impl<'a> Gatherer<'a> {
             .collect::<Result<_, SyncError>>()?;
         Ok(Gathered { funnel: self.funnel, destinations, identity, holdout, identifiers: self.identifier_counter })
     }
+}
+
+/// The draws that withhold people from an audience: the universal one first, then the audience's own. Empty when
+/// nobody is withheld.
+///
+/// # Errors
+/// There is no such audience.
+pub fn arms(config: &Config, audience_key: &str) -> anyhow::Result<Vec<Arm>> {
+    let audience = config.audience(audience_key)?;
+    let own = audience.experiment.as_deref().unwrap_or(audience_key);
+    let all = [(config.holdout.salt.as_str(), config.holdout.share), (own, audience.holdout)];
+    let drawn = all.into_iter().filter(|(_, share)| share.0 > 0);
+    Ok(drawn.map(|(salt, share)| Arm { salt: salt.to_owned(), holdout_bps: share.0 }).collect())
 }
 
 /// Reads the whole segment.
@@ -275,7 +286,7 @@ pub async fn gather(
 }
 
 /// Who a customer is to the platforms: says nothing without the key.
-fn member_key(secret: &[u8; 32], customer_id: &str) -> MemberKey {
+pub(crate) fn member_key(secret: &[u8; 32], customer_id: &str) -> MemberKey {
     let digest = Sha256::new().chain_update(secret).chain_update(customer_id.as_bytes()).finalize();
     MemberKey(*digest.first_chunk().expect("32 bytes"))
 }
@@ -326,6 +337,15 @@ pub struct Refiner<'g> {
     pub excluded: Exclusions,
 }
 
+/// What becomes of a prepared row.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Decision {
+    Send,
+    /// Withheld as control group; would have been sent.
+    HeldOut,
+    LeftOut,
+}
+
 impl std::fmt::Debug for Refiner<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Refiner").finish_non_exhaustive()
@@ -340,41 +360,41 @@ impl<'g> Refiner<'g> {
 
     /// What remains of the row goes to `out` when something was dropped; false leaves the member out.
     pub fn refine(&mut self, row: TargetRow<'_>, out: &mut MemberBuf) -> bool {
-        let identity = &self.gathered.identity;
-        if !identity.any_verdict(row.index) {
-            return !self.is_held_out(row.index);
-        }
-        let mut dropped: Option<Drop> = None;
-        let verdict = |slot: u8| identity.verdict(row.index, slot);
-        let (mut lost_emails, mut lost_phones) = (0_u8, 0_u8);
-        for bit in 0..7 {
-            for (slots, lost, slot) in
-                [(row.email_slots, &mut lost_emails, bit), (row.phone_slots, &mut lost_phones, bit + 8)]
-            {
-                if slots & (1 << bit) != 0
-                    && let Some(why) = verdict(slot)
-                {
-                    *lost |= 1 << bit;
-                    dropped = Some(dropped.map_or(why, |known| known.min(why)));
-                }
-            }
-        }
-        if let Some(why) = dropped
-            && !keep_rest(row, lost_emails, lost_phones, out)
-        {
-            self.count(row.index, reason_of(why));
-            return false;
-        }
-        !self.is_held_out(row.index)
+        self.decide(row, out) == Decision::Send
     }
 
-    /// Counts the row when it is.
-    fn is_held_out(&mut self, index: u32) -> bool {
-        let held_out = self.gathered.holdout.as_ref().is_some_and(|holdout| holdout.held_out(index));
-        if held_out {
-            self.count(index, reason::HOLDOUT);
+    /// As [`Refiner::refine`], telling who is withheld from who is left out for another reason.
+    pub fn decide(&mut self, row: TargetRow<'_>, out: &mut MemberBuf) -> Decision {
+        let identity = &self.gathered.identity;
+        if identity.any_verdict(row.index) {
+            let mut dropped: Option<Drop> = None;
+            let verdict = |slot: u8| identity.verdict(row.index, slot);
+            let (mut lost_emails, mut lost_phones) = (0_u8, 0_u8);
+            for bit in 0..7 {
+                for (slots, lost, slot) in
+                    [(row.email_slots, &mut lost_emails, bit), (row.phone_slots, &mut lost_phones, bit + 8)]
+                {
+                    if slots & (1 << bit) != 0
+                        && let Some(why) = verdict(slot)
+                    {
+                        *lost |= 1 << bit;
+                        dropped = Some(dropped.map_or(why, |known| known.min(why)));
+                    }
+                }
+            }
+            if let Some(why) = dropped
+                && !keep_rest(row, lost_emails, lost_phones, out)
+            {
+                self.count(row.index, reason_of(why));
+                return Decision::LeftOut;
+            }
         }
-        held_out
+        let held_out = self.gathered.holdout.as_ref().is_some_and(|holdout| holdout.held_out(row.index));
+        if held_out {
+            self.count(row.index, reason::HOLDOUT);
+            return Decision::HeldOut;
+        }
+        Decision::Send
     }
 
     fn count(&mut self, index: u32, reason: &'static str) {

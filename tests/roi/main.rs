@@ -1,6 +1,7 @@
 //! Golden figures of projection, experiment and P(alive): domain facts, recomputed by independent code.
 
 mod alive;
+mod closed_loop;
 mod coverage;
 mod measure;
 mod projection;

@@ -1,4 +1,4 @@
-//! `reveil roi measure`: what the ads caused, from counts.
+//! `reveil roi measure`: what the ads caused, from counts or from the warehouse.
 
 use std::{
     io::Write,
@@ -6,9 +6,14 @@ use std::{
 };
 
 use anyhow::{Context, bail};
+use chrono::{DateTime, Days, Utc};
+use clap::builder::ArgPredicate;
 use serde::{Deserialize, Serialize};
 
 use super::{counts, json, number, pair, text};
+use crate::cli::setup::{Global, engine, instant};
+use crate::report::lift::{ArmOutcome, Outcome, Question, of_audience};
+use crate::report::projection::{currency_of, spent};
 use crate::roi::{
     Currency,
     measure::{
@@ -24,17 +29,47 @@ const WINSORISE_AT: f64 = 0.995;
 /// Options of `roi measure`. Count everyone assigned to an arm, whether matched or not.
 #[derive(Debug, clap::Args)]
 pub struct MeasureArgs {
-    /// Persons uploaded
-    #[arg(long)]
+    /// Count in the warehouse: everybody this audience's syncs sent or withheld, and what they bought since
+    #[arg(long, value_name = "KEY", conflicts_with_all = ["treated", "treated_buyers", "holdout", "holdout_buyers",
+        "holdout_share", "treated_revenue", "holdout_revenue", "persons"])]
+    audience: Option<String>,
+    /// With --audience: days counted from each customer's first assignment
+    #[arg(long, default_value_t = 60, value_parser = clap::value_parser!(u32).range(1..=730))]
+    window_days: u32,
+    /// With --audience: as of this date or instant; default now
+    #[arg(long, value_parser = instant, value_name = "DATE")]
+    as_of: Option<DateTime<Utc>>,
+    /// Persons uploaded; everybody assigned, whether matched or not
+    #[arg(
+        long,
+        required = false,
+        required_unless_present = "audience",
+        default_value_if("audience", ArgPredicate::IsPresent, "0")
+    )]
     treated: u64,
     /// Distinct buyers among them
-    #[arg(long)]
+    #[arg(
+        long,
+        required = false,
+        required_unless_present = "audience",
+        default_value_if("audience", ArgPredicate::IsPresent, "0")
+    )]
     treated_buyers: u64,
     /// Persons held out
-    #[arg(long)]
+    #[arg(
+        long,
+        required = false,
+        required_unless_present = "audience",
+        default_value_if("audience", ArgPredicate::IsPresent, "0")
+    )]
     holdout: u64,
     /// Distinct buyers among them
-    #[arg(long)]
+    #[arg(
+        long,
+        required = false,
+        required_unless_present = "audience",
+        default_value_if("audience", ArgPredicate::IsPresent, "0")
+    )]
     holdout_buyers: u64,
     /// Average order value
     #[arg(long, value_parser = number)]
@@ -45,9 +80,9 @@ pub struct MeasureArgs {
     /// Media and other cost of the campaign
     #[arg(long, value_parser = number)]
     cost: Option<f64>,
-    /// Currency of every amount
-    #[arg(long, default_value = "EUR")]
-    currency: Currency,
+    /// Currency of every amount; default that of the warehouse's events, else EUR
+    #[arg(long)]
+    currency: Option<Currency>,
     /// Share planned to be held out; checks that the arms were filled as planned
     #[arg(long, value_parser = number)]
     holdout_share: Option<f64>,
@@ -77,7 +112,7 @@ pub struct MeasureArgs {
     #[arg(long, value_name = "FILE", conflicts_with = "treated_revenue")]
     persons: Option<PathBuf>,
     /// Cut each person's revenue at this amount in the second line; without it, the 99.5th percentile of `before`
-    #[arg(long, value_name = "AMOUNT", value_parser = number, requires = "persons")]
+    #[arg(long, value_name = "AMOUNT", value_parser = number)]
     winsorise_at: Option<f64>,
     /// Print JSON
     #[arg(long)]
@@ -90,34 +125,110 @@ struct Report {
     measurement: Measurement,
     revenue: Option<Revenue>,
     currency: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    assignment: Option<Assignment>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    warnings: Vec<String>,
 }
 
-pub fn run(args: &MeasureArgs, out: &mut dyn Write) -> anyhow::Result<()> {
+/// Who was assigned, and what was taken from the warehouse.
+#[derive(Debug, Serialize)]
+struct Assignment {
+    audience: String,
+    #[serde(flatten)]
+    outcome: Outcome,
+    /// Average order value used for the money, given or of these orders.
+    aov: Option<f64>,
+    /// Cost used, given or from the imported deliveries.
+    cost: Option<f64>,
+}
+
+/// # Errors
+/// Impossible counts, an audience that nobody was withheld from yet, or the warehouse's errors.
+pub async fn run(global: &Global, args: &MeasureArgs, out: &mut dyn Write) -> anyhow::Result<()> {
+    match &args.audience {
+        Some(audience) => from_warehouse(global, args, audience, out).await,
+        None => from_counts(args, out),
+    }
+}
+
+fn from_counts(args: &MeasureArgs, out: &mut dyn Write) -> anyhow::Result<()> {
+    if args.winsorise_at.is_some() && args.persons.is_none() {
+        bail!("--winsorise-at needs persons to cut\nhint: give --persons or --audience");
+    }
     let arms = Arms {
         treated: args.treated,
         treated_buyers: args.treated_buyers,
         holdout: args.holdout,
         holdout_buyers: args.holdout_buyers,
     };
-    let experiment = Experiment {
-        arms,
-        money: Money { aov: args.aov, margin: args.margin, cost: args.cost },
-        holdout_share: args.holdout_share,
-        planned_variance: args
-            .planned_base_rate
-            .map(|p| p * (1.0 - p) * (1.0 / args.treated as f64 + 1.0 / args.holdout as f64)),
-        reading: match args.look {
-            Some((look, of)) => Reading::PlannedLook { look: look as usize, of: of as usize },
-            None if args.interim => Reading::Interim,
-            None => Reading::PlannedEnd,
-        },
-        attributed_buyers: args.attributed,
-        reached_share: args.reached_share,
-    };
+    let reading = if args.interim { Reading::Interim } else { Reading::PlannedEnd };
+    let experiment = args.experiment(arms, args.aov, args.holdout_share, reading);
     let measurement = measure(&experiment)?;
     let revenue = if measurement.sample_ratio.blocked { None } else { args.revenue()? };
-    let report = Report { measurement, revenue, currency: args.currency.code().to_owned() };
+    let currency = args.currency.unwrap_or(Currency::EUR).code().to_owned();
+    let report = Report { measurement, revenue, currency, assignment: None, warnings: Vec::new() };
     if args.json { json(out, &report) } else { page(out, &experiment, &report) }
+}
+
+async fn from_warehouse(
+    global: &Global,
+    args: &MeasureArgs,
+    audience: &str,
+    out: &mut dyn Write,
+) -> anyhow::Result<()> {
+    let engine = engine(global).await?;
+    let question = Question {
+        as_of: args.as_of.unwrap_or_else(|| engine.clock.now()),
+        window_days: args.window_days,
+        cap_minor: args.winsorise_at.map(|cap| cap * 100.0),
+    };
+    let Some(outcome) = of_audience(&engine, audience, question).await? else {
+        bail!(
+            "nobody of audience `{audience}` was assigned yet\n\
+             hint: `reveil sync {audience}` records who was sent and who was withheld; measure some weeks after it"
+        );
+    };
+    let aov = args.aov.or_else(|| outcome.aov());
+    // While windows run, every look is one of many.
+    let early = args.interim || outcome.windows_open > 0;
+    let reading = if early { Reading::Interim } else { Reading::PlannedEnd };
+    let share = Some(outcome.planned_holdout_share).filter(|share| *share > 0.0 && *share < 1.0);
+    let currency = args.currency.or_else(|| currency_of(&engine.config.warehouse)).unwrap_or(Currency::EUR);
+    let mut experiment = args.experiment(outcome.arms(), aov, share, reading);
+    let mut warnings = warnings(&outcome);
+    let until = (outcome.last_assigned + Days::new(args.window_days.into())).min(question.as_of.date_naive());
+    let flights = engine.store.deliveries().await?;
+    let (cost, claimed, foreign) = spent(&flights, audience, outcome.first_assigned, until, currency);
+    experiment.money.cost = args.cost.or(cost);
+    experiment.attributed_buyers = args.attributed.or(claimed);
+    if args.cost.is_none() && foreign > 0 {
+        warnings.push(format!("{foreign} flight(s) paid in another currency are not in the cost: give --cost."));
+    }
+    let measurement = measure(&experiment)?;
+    let revenue = outcome.revenue.filter(|_| !measurement.sample_ratio.blocked);
+    let assignment = Some(Assignment { audience: audience.to_owned(), outcome, aov, cost: experiment.money.cost });
+    let report = Report { measurement, revenue, currency: currency.code().to_owned(), assignment, warnings };
+    if args.json { json(out, &report) } else { page(out, &experiment, &report) }
+}
+
+fn warnings(outcome: &Outcome) -> Vec<String> {
+    let mut warnings = Vec::new();
+    if outcome.windows_open > 0 {
+        warnings.push(format!(
+            "The window of {} customers has not ended: they count with what they did so far, and the always-valid \
+             interval decides.",
+            text::count(outcome.windows_open as f64)
+        ));
+    }
+    if outcome.share_changed {
+        warnings.push(
+            "The share withheld was changed while the experiment ran, so the arms mix early and late customers \
+             differently. Name a new experiment when you change it."
+                .to_owned(),
+        );
+    }
+    warnings
 }
 
 /// One line of the file of persons.
@@ -136,6 +247,23 @@ enum Arm {
 }
 
 impl MeasureArgs {
+    fn experiment(&self, arms: Arms, aov: Option<f64>, holdout_share: Option<f64>, reading: Reading) -> Experiment {
+        Experiment {
+            arms,
+            money: Money { aov, margin: self.margin, cost: self.cost },
+            holdout_share,
+            planned_variance: self
+                .planned_base_rate
+                .map(|p| p * (1.0 - p) * (1.0 / arms.treated as f64 + 1.0 / arms.holdout as f64)),
+            reading: match self.look {
+                Some((look, of)) => Reading::PlannedLook { look: look as usize, of: of as usize },
+                None => reading,
+            },
+            attributed_buyers: self.attributed,
+            reached_share: self.reached_share,
+        }
+    }
+
     fn revenue(&self) -> anyhow::Result<Option<Revenue>> {
         if let Some(path) = &self.persons {
             return self.revenue_of_persons(path);
@@ -203,6 +331,12 @@ fn page(out: &mut dyn Write, experiment: &Experiment, report: &Report) -> anyhow
         writeln!(out, "{name:<12}{persons:>14}{buyers:>12}{:>14}", text::percent(rate))?;
     }
     writeln!(out)?;
+    if let Some(assignment) = &report.assignment {
+        assigned(out, assignment, &report.currency)?;
+    }
+    for warning in &report.warnings {
+        text::paragraph(out, warning)?;
+    }
     if m.verdict == Verdict::Blocked {
         text::paragraph(
             out,
@@ -289,6 +423,29 @@ fn page(out: &mut dyn Write, experiment: &Experiment, report: &Report) -> anyhow
     if m.sample_ratio.p_value.is_none() {
         writeln!(out, "Arm sizes were not checked: give --holdout-share as planned.")?;
     }
+    Ok(())
+}
+
+fn assigned(out: &mut dyn Write, assignment: &Assignment, currency: &str) -> anyhow::Result<()> {
+    let o = &assignment.outcome;
+    let per_person =
+        |arm: &ArmOutcome| text::money(arm.revenue_minor as f64 / 100.0 / (arm.persons as f64).max(1.0), currency);
+    text::paragraph(
+        out,
+        &format!(
+            "Everybody audience {} was assigned from {} to {}, {} days each: {} orders worth {} per person uploaded, {} \
+             orders worth {} per person held out, net of cancellations. Planned to be held out: {}.",
+            assignment.audience,
+            o.first_assigned,
+            o.last_assigned,
+            o.window_days,
+            text::count(o.treated.orders as f64),
+            per_person(&o.treated),
+            text::count(o.holdout.orders as f64),
+            per_person(&o.holdout),
+            text::percent(o.planned_holdout_share),
+        ),
+    )?;
     Ok(())
 }
 

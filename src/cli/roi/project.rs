@@ -3,12 +3,16 @@
 use std::io::Write;
 
 use anyhow::bail;
+use chrono::{DateTime, Utc};
 
 use super::{
     counts, json, number,
     page::{page, union_page},
     pair,
 };
+use crate::cli::setup::{Global, engine, instant};
+use crate::config::RoiConfig;
+use crate::report::projection::Known;
 use crate::roi::{
     Currency, Distribution, Field, Inputs, priors::Identifiers, project, project_union, update::bucket_label,
 };
@@ -21,18 +25,25 @@ const MAX_DRAWS: usize = 10_000_000;
 #[command(after_help = "VALUE is a number, a share like 5%, beta(a,b), lognormal(median,sigma) or mean(m,cv).\n\
     What you leave out comes from the platform's priors; every assumption is listed with its source.")]
 pub struct ProjectArgs {
-    /// Inactive customers in the segment
-    #[arg(long)]
-    inactives: u64,
-    /// Platform whose priors fill the gaps; several, comma-separated, are counted in union
-    #[arg(long, default_value = "meta", value_delimiter = ',')]
+    /// Inactive customers in the segment; with --audience, default those who may be sent
+    #[arg(long, required_unless_present = "audience")]
+    inactives: Option<u64>,
+    /// Learn from this audience: its match rates, delivery figures, own orders and spontaneous return
+    #[arg(long, value_name = "KEY")]
+    audience: Option<String>,
+    /// With --audience: as of this date or instant; default now
+    #[arg(long, value_parser = instant, value_name = "DATE", requires = "audience")]
+    as_of: Option<DateTime<Utc>>,
+    /// Platform whose priors fill the gaps; several, comma-separated, are counted in union. Default the audience's
+    /// platforms, else meta
+    #[arg(long, value_delimiter = ',')]
     platform: Vec<String>,
     /// The list carries e-mail addresses only, no phones
     #[arg(long)]
     mail_only: bool,
-    /// Currency of every amount
-    #[arg(long, default_value = "EUR")]
-    currency: Currency,
+    /// Currency of every amount; default that of the audience's events, else EUR
+    #[arg(long)]
+    currency: Option<Currency>,
     /// Share of persons the platform recognises
     #[arg(long = "match", value_name = "VALUE")]
     match_rate: Option<Distribution>,
@@ -123,11 +134,26 @@ fn number_or_none(text: &str) -> Result<Distribution, String> {
     }
 }
 
-pub fn run(args: &ProjectArgs, out: &mut dyn Write) -> anyhow::Result<()> {
+/// # Errors
+/// Options out of range, or what the state and the warehouse of an audience say.
+pub async fn run(global: &Global, args: &ProjectArgs, out: &mut dyn Write) -> anyhow::Result<()> {
     if args.draws == 0 || args.draws > MAX_DRAWS {
         bail!("--draws {} is out of range\nhint: from 1 to {MAX_DRAWS}", args.draws);
     }
-    let inputs = args.platform.iter().map(|slug| args.inputs(slug)).collect::<anyhow::Result<Vec<_>>>()?;
+    let learned = match &args.audience {
+        Some(audience) => {
+            let engine = engine(global).await?;
+            let as_of = args.as_of.unwrap_or_else(|| engine.clock.now());
+            let known = Known::gather(&engine, audience, as_of).await?;
+            Some((engine.config.roi, known))
+        }
+        None => None,
+    };
+    let platforms = args.platforms(learned.as_ref().map(|(_, known)| known));
+    let inputs = platforms
+        .iter()
+        .map(|slug| args.inputs(slug, platforms.len(), learned.as_ref()))
+        .collect::<anyhow::Result<Vec<_>>>()?;
     if let [one] = inputs.as_slice() {
         let projection = project(one);
         return if args.json { json(out, &projection) } else { page(out, &projection) };
@@ -137,14 +163,39 @@ pub fn run(args: &ProjectArgs, out: &mut dyn Write) -> anyhow::Result<()> {
 }
 
 impl ProjectArgs {
-    fn inputs(&self, slug: &str) -> anyhow::Result<Inputs> {
+    fn platforms(&self, known: Option<&Known>) -> Vec<String> {
+        if !self.platform.is_empty() {
+            return self.platform.clone();
+        }
+        let mut platforms: Vec<String> = Vec::new();
+        for (_, connector) in known.into_iter().flat_map(|known| &known.destinations) {
+            if !platforms.contains(connector) {
+                platforms.push(connector.clone());
+            }
+        }
+        if platforms.is_empty() { vec!["meta".to_owned()] } else { platforms }
+    }
+
+    fn inputs(&self, slug: &str, platforms: usize, learned: Option<&(RoiConfig, Known)>) -> anyhow::Result<Inputs> {
         let identifiers = if self.mail_only { Identifiers::MailOnly } else { Identifiers::Several };
-        let mut inputs = Inputs::with_identifiers(slug.trim(), self.inactives, identifiers)?;
-        inputs.currency = self.currency;
+        let people = self.inactives.or(learned.map(|(_, known)| known.people)).unwrap_or(0);
+        let mut inputs = Inputs::with_identifiers(slug.trim(), people, identifiers)?;
+        inputs.currency = self.currency.or(learned.and_then(|(_, known)| known.currency)).unwrap_or(Currency::EUR);
         inputs.seed = self.seed;
         inputs.draws = self.draws;
         inputs.target = self.target;
-        let shares = self.platform.len() as f64;
+        if let Some((priors, known)) = learned {
+            priors.apply(&mut inputs)?;
+            known.apply(&mut inputs)?;
+            if known.before_rules && self.inactives.is_none() {
+                inputs.warnings.push(format!(
+                    "The {people} inactives were counted before consent and the other rules, because {} was never \
+                     synced: fewer may be sent.",
+                    known.audience
+                ));
+            }
+        }
+        let shares = platforms as f64;
         for (field, value) in [
             (Field::Match, self.match_rate),
             (Field::InFlight, self.in_flight),

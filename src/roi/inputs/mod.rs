@@ -166,6 +166,21 @@ impl Inputs {
         Ok(())
     }
 
+    /// Replaces a built-in prior by one of the user's, which observations then move.
+    ///
+    /// # Errors
+    /// When the value is outside the range of that assumption.
+    pub fn set_prior(
+        &mut self,
+        field: Field,
+        value: Distribution,
+        source: impl Into<String>,
+    ) -> Result<(), InputError> {
+        check(field, &value)?;
+        self.observe(field, value, source.into());
+        Ok(())
+    }
+
     fn observe(&mut self, field: Field, value: Distribution, source: String) {
         self.values[field as usize] = Some(Assumption { value, source, given: false });
     }

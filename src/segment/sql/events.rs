@@ -13,6 +13,9 @@ use crate::config::warehouse::{Dialect, EventsMapping, Field, WarehouseConfig};
 /// Kinds in a fixed order, so that equal sets are equal.
 pub(super) type Kinds = Vec<String>;
 
+/// Kinds whose amount counts against revenue; `adjust` has its own sign.
+const UNDOING: [&str; 3] = ["cancel", "refund", "return"];
+
 /// What the facts have to hold.
 pub(super) struct EventQueries<'a> {
     pub warehouse: &'a WarehouseConfig,
@@ -146,6 +149,36 @@ impl EventQueries<'_> {
             "SELECT w.customer_id, sum(w.orders_count) AS orders_count, sum(w.orders_value) AS orders_value \
              FROM ({rows}) AS w GROUP BY w.customer_id"
         )
+    }
+
+    /// Purchases and what undoes them in `[as_of, until)`, by customer and day: `customer_id`, `day_number` (since
+    /// 1970, UTC), `orders_count`, `revenue_minor` net of cancellations, refunds and returns, whatever their sign.
+    pub(super) fn outcomes(&self, until: DateTime<Utc>) -> String {
+        let dialect = self.dialect;
+        let purchases = self.purchases();
+        let undoing: Kinds = UNDOING.map(String::from).into();
+        let kinds: Kinds = purchases.iter().cloned().chain(NEVER_ACTIVITY.map(String::from)).collect();
+        let (from, until) = (dialect.instant(self.as_of), dialect.instant(until));
+        let (customer, day) = (dialect.text("e.ev_customer"), dialect.day("e.ev_at"));
+        let tables = self.warehouse.events.iter().filter(|table| !matches!(table_test(table, &kinds), Test::Never));
+        let parts: Vec<String> = tables
+            .map(|table| {
+                let bought = table_test(table, &purchases).pick("e.ev_at");
+                let net = match table_test(table, &undoing) {
+                    Test::Always => "-abs(e.ev_value)".to_owned(),
+                    Test::Never => "e.ev_value".to_owned(),
+                    Test::When(undone) => format!("CASE WHEN {undone} THEN -abs(e.ev_value) ELSE e.ev_value END"),
+                };
+                format!(
+                    "SELECT {customer} AS customer_id, {day} AS day_number, count({bought}) AS orders_count, \
+                     {} AS revenue_minor FROM ({}) AS e WHERE e.ev_at >= {from} AND e.ev_at < {until} \
+                     AND trim({customer}) <> '' GROUP BY e.ev_customer, {day}",
+                    dialect.whole(&format!("COALESCE(sum({net}), 0)")),
+                    self.scan(table, Some(&kinds))
+                )
+            })
+            .collect();
+        parts.join(" UNION ALL ")
     }
 
     /// Purchases before `as_of`, or from there to `until`, out of all tables.

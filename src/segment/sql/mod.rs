@@ -144,6 +144,26 @@ pub fn return_query(
         .into_sql())
 }
 
+/// What everybody bought in `[from, until)`, net of what was undone, one row per customer and day with any of it:
+/// `customer_id`, `day_number` (since 1970, UTC), `orders_count`, `revenue_minor`. A customer and day may come once per
+/// table.
+///
+/// # Errors
+/// `Config`: no events are mapped that could be purchases.
+pub fn outcome_query(
+    warehouse: &WarehouseConfig,
+    from: DateTime<Utc>,
+    until: DateTime<Utc>,
+    dialect: Dialect,
+) -> Result<String> {
+    let events = EventQueries { warehouse, dialect, as_of: from.trunc_subsecs(0), only_customer: None };
+    if warehouse.events.is_empty() || events.impossible(&events.purchases()) {
+        return Err(Error::config("no table of [warehouse.events] has purchases, so nothing can be measured")
+            .hint("map the orders, or name their kind in `purchase_kinds`"));
+    }
+    Ok(events.outcomes(until.trunc_subsecs(0)))
+}
+
 /// The row of [`base_query`] for one customer, with its reason and without columns; no row when the customer is not
 /// there.
 ///

@@ -1,0 +1,53 @@
+//! The arms of one run: every customer a destination's target holds after all rules, and every one withheld from it.
+
+use std::path::Path;
+
+use super::{Arm, AssignmentError, Merger, Record, path, planned_share};
+use crate::identity::Arm as Draw;
+use crate::sync::gather::{Decision, Gathered, Refiner};
+
+/// Adds the arms of what `delivered` destinations were sent to the audience's file. Returns how many customers were
+/// assigned for the first time. A run that withholds nobody assigns nobody.
+///
+/// # Errors
+/// Files that cannot be read or written; the file of earlier runs then stays as it was.
+pub fn record_run(
+    audience_dir: &Path,
+    draws: &[Draw],
+    gathered: &Gathered,
+    delivered: &[&str],
+    day: u16,
+) -> Result<u64, AssignmentError> {
+    let targets: Vec<_> = gathered
+        .destinations
+        .iter()
+        .filter(|prepared| delivered.contains(&prepared.name.as_str()))
+        .map(|prepared| &prepared.target)
+        .collect();
+    if gathered.holdout.is_none() || targets.is_empty() {
+        return Ok(0);
+    }
+    let planned = planned_share(draws);
+    let mut merger = Merger::start(&path(audience_dir, draws))?;
+    let mut refiner = Refiner::new(gathered);
+    let (mut chunk, mut out, mut assigned) = (Vec::new(), reveil_sdk::MemberBuf::new(), Vec::new());
+    // Buckets follow the leading bits of the key, and one run cuts all its targets alike.
+    let buckets = targets[0].buckets();
+    assert!(targets.iter().all(|target| target.buckets() == buckets), "targets of one run are cut alike");
+    for bucket in 0..buckets {
+        assigned.clear();
+        for target in &targets {
+            target.each(bucket, &mut chunk, |row| match refiner.decide(row, &mut out) {
+                Decision::Send => assigned.push((row.member.key(), Arm::Treated)),
+                Decision::HeldOut => assigned.push((row.member.key(), Arm::Holdout)),
+                Decision::LeftOut => {}
+            })?;
+        }
+        // Whoever is sent anywhere, under any of several rows, is treated.
+        assigned.sort_unstable_by_key(|(key, arm)| (key.0, *arm == Arm::Holdout));
+        for (key, arm) in &assigned {
+            merger.push(Record { key: *key, arm: *arm, day, planned })?;
+        }
+    }
+    merger.finish()
+}

@@ -1,0 +1,6 @@
+//! From a sync with a control group to the measured lift, over an SQLite warehouse and the sandbox.
+
+mod lift;
+mod project;
+mod shop;
+mod universal;

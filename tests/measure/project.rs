@@ -1,0 +1,172 @@
+//! Projections that learn from the state and the warehouse.
+
+use std::process::{Command, Output};
+
+use chrono::Utc;
+use reveil::config::{self, Sources};
+use reveil::store::model::StoredObservation;
+use reveil_sdk::{MatchKind, MatchObservation};
+
+use crate::shop::{Person, Shop, add};
+
+const AUDIENCE: &str = r#"
+[audience.dormant]
+label = "Dormant"
+inactive = { no_event_days = { kinds = ["order"], days = 180 } }
+holdout = "20%"
+destinations = ["meta"]
+[audience.lapsed]
+label = "Lapsed"
+inactive = { no_event_days = { kinds = ["order"], days = 270 } }
+destinations = ["meta"]
+[roi.priors.all]
+margin = 0.55
+[roi.priors.meta]
+match = "beta(10,6)"
+cpm = "lognormal(9,0.3)"
+"#;
+
+fn reveil(shop: &Shop, args: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_reveil"))
+        .args(args)
+        .arg("--config")
+        .arg(shop.config())
+        .env("SANDBOX_META_TOKEN", "sandbox-meta-token")
+        .output()
+        .unwrap()
+}
+
+fn json(shop: &Shop, args: &[&str]) -> serde_json::Value {
+    let output = reveil(shop, args);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    serde_json::from_slice(&output.stdout).unwrap()
+}
+
+fn reading(audience: &str, kind: MatchKind, matched: Option<u64>, range: Option<(f64, f64)>) -> StoredObservation {
+    StoredObservation {
+        audience: audience.into(),
+        destination: "meta".into(),
+        connector: "meta".into(),
+        run_id: None,
+        rules_version: 1,
+        primary: true,
+        reading: MatchObservation {
+            as_of: Utc::now(),
+            sent: 1_000,
+            kind,
+            low: range.map(|range| range.0),
+            high: range.map(|range| range.1),
+            matched,
+            definition: "test".into(),
+        },
+    }
+}
+
+const PROJECT: [&str; 9] =
+    ["roi", "project", "--audience", "dormant", "--as-of", "2026-01-01", "--draws", "2000", "--json"];
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_projection_learns_what_is_known() {
+    let people: Vec<Person> = (0..500).map(|n| Person { id: format!("c{n:05}"), household: None }).collect();
+    let shop = Shop::open(&people, AUDIENCE).await;
+    // Of 500 inactive since September, 25 came back in the window from 2 November.
+    let connection = shop.warehouse();
+    (0..25).for_each(|n| add(&connection, &people[n].id, -50.0, "order", 60.0));
+    drop(connection);
+    let named = |json: &serde_json::Value, name: &str| {
+        json["assumptions"].as_array().unwrap().iter().find(|it| it["name"] == name).unwrap().clone()
+    };
+
+    let before = json(&shop, &PROJECT);
+    assert_eq!(named(&before, "match")["value"], "beta(10,6)");
+    assert_eq!(named(&before, "match")["source"], "config: roi.priors.meta.match");
+    assert_eq!(named(&before, "margin")["source"], "config: roi.priors.all.margin");
+    assert!(named(&before, "p0")["source"].as_str().unwrap().starts_with("backtest: 25 of "), "{before}");
+    assert_eq!(named(&before, "aov")["value"], "mean(20,0.15)");
+    assert!(before["warnings"].to_string().contains("before consent"), "{}", before["warnings"]);
+    let given = json(&shop, &[&PROJECT[..], &["--aov", "70"]].concat());
+    assert_eq!(named(&given, "aov")["value"], "70", "an option wins");
+
+    // An earlier list of another audience, then this one's own bounds.
+    let store = &shop.engine.store;
+    store.add_observation(&reading("lapsed", MatchKind::Exact, Some(500), Some((0.5, 0.5)))).await.unwrap();
+    let lists = json(&shop, &PROJECT);
+    assert_eq!(named(&lists, "match")["value"], "beta(110,106)", "200 persons at most");
+    store.add_observation(&reading("dormant", MatchKind::Bounds, None, Some((0.45, 0.55)))).await.unwrap();
+    assert_eq!(named(&json(&shop, &PROJECT), "match")["value"], "beta(110,106,0.45,0.55)");
+    store.add_observation(&reading("dormant", MatchKind::Pending, None, None)).await.unwrap();
+    assert_eq!(named(&json(&shop, &PROJECT), "match")["value"], "beta(110,106,0.45,0.55)", "no news");
+    store.add_observation(&reading("dormant", MatchKind::Exact, Some(520), Some((0.52, 0.52)))).await.unwrap();
+    assert_eq!(named(&json(&shop, &PROJECT), "match")["value"], "beta(630,586)");
+
+    // Flights.
+    let file = shop.dir.path().join("flights.csv");
+    let header = "audience,destination,from,to,impressions,reach,clicks,spend,orders,currency\n";
+    let import = ["roi", "deliveries", "--import", file.to_str().unwrap(), "--json"];
+    for (line, fault) in [
+        ("dormant,meta,2026-01-01,2026-01-14,100,,200,,,", "line 2: more clicks"),
+        ("dormant,google,2026-01-01,2026-01-14,100,,,,,", "line 2: `dormant` does not go to"),
+        ("dormant,meta,2026-01-14,2026-01-01,100,,,,,", "line 2: ends before"),
+        ("dormant,meta,2026-01-01,2026-01-14,many,,,,,", "line 2: cannot be read"),
+        ("dormant,meta,2026-01-01,2026-01-14,100,,,9,,euros", "line 2: `euros` is not a currency"),
+        ("", "holds no flight"),
+    ] {
+        std::fs::write(&file, format!("{header}{line}\n")).unwrap();
+        let output = reveil(&shop, &import);
+        let error = String::from_utf8(output.stderr).unwrap();
+        assert!(!output.status.success() && error.contains(fault), "{error}");
+    }
+    std::fs::write(
+        &file,
+        format!(
+            "{header}dormant,meta,2026-01-01,2026-01-14,3000,300,90,27.00,6,EUR\n\
+             lapsed,meta,2026-01-01,2026-01-14,2000,,10,99.00,,USD\n"
+        ),
+    )
+    .unwrap();
+    json(&shop, &import);
+    // The same flight again replaces itself.
+    assert_eq!(json(&shop, &import).as_array().unwrap().len(), 2);
+    let after = json(&shop, &PROJECT);
+    let source = |name: &str| named(&after, name)["source"].as_str().unwrap().to_owned();
+    assert_eq!(source("ctr"), "observed: 100 clicks of 5000 impressions");
+    assert_eq!(source("cvr"), "observed: 6 orders of 72 visits");
+    assert_eq!(source("cpm"), "observed: 1 earlier flight(s)", "prices in dollars are left aside");
+    assert!(after["warnings"].to_string().contains("another currency"));
+    assert!(source("shape").starts_with("observed: "), "{}", source("shape"));
+
+    // A campaign is measured against what was spent and claimed.
+    shop.sync("dormant").await;
+    let synced = json(&shop, &PROJECT);
+    assert!(!synced["warnings"].to_string().contains("before consent"));
+    let measured = json(&shop, &["roi", "measure", "--audience", "dormant", "--as-of", "2026-04-01", "--json"]);
+    assert_eq!(measured["assignment"]["cost"], 27.0);
+    assert_eq!(measured["attributed"]["buyers"], 6.0);
+    shop.sandbox.stop().await.unwrap();
+}
+
+#[test]
+fn faulty_priors_are_all_named() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("reveil.toml");
+    let text = r#"
+[warehouse]
+driver = "sqlite"
+uri = "file:shop.db"
+[roi.priors.meta]
+match = "beta(10,6"
+cvr = 7
+budget = 100
+[roi.priors.myspace]
+ctr = 0.01
+[holdout]
+share = "100%"
+"#;
+    std::fs::write(&path, text).unwrap();
+    let faults = config::load(&path, &Sources::default()).unwrap_err().to_string();
+    for words in
+        ["roi.priors.meta.match", "roi.priors.meta.cvr", "budget", "roi.priors.myspace: no priors", "holdout.share"]
+    {
+        assert!(faults.contains(words), "{words} in {faults}");
+    }
+}
