@@ -8,6 +8,7 @@ pub mod destination;
 pub mod eligibility;
 pub mod guards;
 pub mod load;
+pub mod lost;
 pub mod prepare;
 pub mod share;
 pub mod warehouse;
@@ -23,6 +24,7 @@ pub use destination::DestinationConfig;
 pub use eligibility::EligibilityConfig;
 pub use guards::GuardsConfig;
 pub use load::{Fault, Faults, Sources, load};
+pub use lost::LostConfig;
 pub use prepare::PrepareConfig;
 pub use warehouse::WarehouseConfig;
 
@@ -39,6 +41,9 @@ pub struct Config {
     /// Who may be uploaded at all.
     #[serde(default)]
     pub eligibility: EligibilityConfig,
+    /// Whom campaigns no longer reach; nobody when it is missing.
+    #[serde(default)]
+    pub lost: Option<LostConfig>,
     /// What a sync refuses to do without an explicit override.
     #[serde(default)]
     pub guards: GuardsConfig,
