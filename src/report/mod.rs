@@ -3,3 +3,4 @@
 
 pub mod identifiers;
 pub mod match_rates;
+pub mod roi;
