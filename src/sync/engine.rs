@@ -174,13 +174,15 @@ impl Engine {
                     }
                     Err(error) => DestinationReport::failed(name, &config.connector, &error.into()),
                 };
+                let mut counts = serde_json::to_value(&report.counts)?;
+                counts["excluded"] = serde_json::to_value(&report.excluded)?;
                 self.store
                     .save_destination_run(&DestinationRun {
                         run_id: run.id.clone(),
                         destination: name.clone(),
                         connector: config.connector.clone(),
                         state: report.state,
-                        counts: serde_json::to_value(&report.counts)?,
+                        counts,
                         upload: serde_json::to_value(&report.upload)?,
                         error: report.error.clone(),
                     })

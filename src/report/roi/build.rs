@@ -67,7 +67,7 @@ pub async fn build(engine: &Engine, key: &str, options: &Options) -> anyhow::Res
         }
     };
     let currency = currency(&mapping, options);
-    let destinations = destinations(engine, key).await?;
+    let destinations = destinations(engine, key, run.as_ref().map(|run| run.id.as_str())).await?;
     let history = History::read(&*source, &mapping, &audience.inactive, as_of, &mut notes).await?;
     let inputs = inputs(&funnel, &destinations, &history, &currency, options, &mut notes)?;
     let projections: Vec<Projection> = inputs.iter().map(project).collect();
@@ -111,7 +111,6 @@ fn currency(mapping: &crate::config::WarehouseConfig, options: &Options) -> Stri
 
 fn funnel(run: &str, as_of: DateTime<Utc>, segment: &Value) -> Funnel {
     let number = |name: &str| segment.get(name).and_then(Value::as_u64).unwrap_or(0);
-    let excluded = |code: &str| segment.get("excluded").and_then(|all| all.get(code)).and_then(Value::as_u64);
     Funnel {
         run: Some(run.to_owned()),
         run_as_of: Some(as_of),
@@ -120,21 +119,27 @@ fn funnel(run: &str, as_of: DateTime<Utc>, segment: &Value) -> Funnel {
         unknown: number("unknown"),
         inactive: number("inactive"),
         eligible: number("eligible"),
-        excluded: reason::ORDER
-            .iter()
-            .filter_map(|code| {
-                Some(Exclusion {
-                    reason: (*code).to_owned(),
-                    label: reason::describe(code),
-                    people: excluded(code)?,
-                })
-            })
-            .collect(),
+        excluded: exclusions(segment.get("excluded")),
     }
 }
 
-async fn destinations(engine: &Engine, key: &str) -> anyhow::Result<Vec<Destination>> {
+/// Counts by reason, in rule order.
+fn exclusions(counts: Option<&Value>) -> Vec<Exclusion> {
+    let people = |code: &str| counts?.get(code)?.as_u64();
+    reason::ORDER
+        .iter()
+        .filter_map(|code| {
+            Some(Exclusion { reason: (*code).to_owned(), label: reason::describe(code), people: people(code)? })
+        })
+        .collect()
+}
+
+async fn destinations(engine: &Engine, key: &str, run: Option<&str>) -> anyhow::Result<Vec<Destination>> {
     let all = readings(engine.store.observations(Some(key)).await?, true);
+    let parts = match run {
+        Some(run) => engine.store.destination_runs(run).await?,
+        None => Vec::new(),
+    };
     let temp = std::env::temp_dir();
     let mut destinations = Vec::new();
     for name in &engine.config.audience(key)?.destinations {
@@ -147,6 +152,9 @@ async fn destinations(engine: &Engine, key: &str) -> anyhow::Result<Vec<Destinat
             platform: platform.to_owned(),
             connector,
             held: stats.held,
+            excluded: exclusions(
+                parts.iter().find(|part| part.destination == *name).and_then(|part| part.counts.get("excluded")),
+            ),
             reading: telling(all.iter().filter(|reading| reading.destination == *name)),
         });
     }

@@ -16,7 +16,8 @@ pub fn escape(text: &str) -> String {
             _ => safe.push(character),
         }
     }
-    safe
+    // A percent sign stays with its number.
+    safe.replace(" %", "\u{a0}%")
 }
 
 /// What a chart is called, and what it shows for those who do not see it.
@@ -105,7 +106,13 @@ pub fn intervals(caption: Caption<'_>, rows: &[Interval], ticks: &[f64], tick: i
     open(&mut svg, caption, "intervals", height + 24.0);
     for value in ticks {
         let x = at(*value);
-        let anchor = if x < 1.0 { "" } else if x > 99.0 { "end" } else { "mid" };
+        let anchor = if x < 1.0 {
+            ""
+        } else if x > 99.0 {
+            "end"
+        } else {
+            "mid"
+        };
         let _ = write!(
             svg,
             "<line x1=\"{x:.2}%\" x2=\"{x:.2}%\" y1=\"0\" y2=\"{height}\" class=\"grid\"/>\

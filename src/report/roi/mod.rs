@@ -77,6 +77,8 @@ pub struct Destination {
     pub platform: String,
     /// Persons believed to be in the audience.
     pub held: u64,
+    /// Of those who may be uploaded: left out for this platform by the last run.
+    pub excluded: Vec<Exclusion>,
     /// The reading over the most persons that says something.
     pub reading: Option<Reading>,
 }

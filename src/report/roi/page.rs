@@ -70,6 +70,9 @@ fn whole(value: f64) -> String {
 
 fn percent(share: f64) -> String {
     let value = 100.0 * share;
+    if value.abs() >= 1000.0 {
+        return format!("{}\u{a0}%", whole(value));
+    }
     let digits = if value.abs() >= 10.0 || value == 0.0 {
         0
     } else if value.abs() >= 1.0 {
@@ -77,7 +80,7 @@ fn percent(share: f64) -> String {
     } else {
         2
     };
-    format!("{value:.digits$} %").replace('-', "−")
+    format!("{value:.digits$}\u{a0}%").replace('-', "−")
 }
 
 fn span(summary: &Summary, show: impl Fn(f64) -> String) -> String {
@@ -85,13 +88,8 @@ fn span(summary: &Summary, show: impl Fn(f64) -> String) -> String {
 }
 
 fn card(page: &mut String, term: &str, figure: &str, small: &str) {
-    let _ = write!(
-        page,
-        "<div><dt>{}</dt><dd>{}<small>{}</small></dd></div>",
-        escape(term),
-        escape(figure),
-        escape(small)
-    );
+    let _ =
+        write!(page, "<div><dt>{}</dt><dd>{}<small>{}</small></dd></div>", escape(term), escape(figure), escape(small));
 }
 
 fn cards(page: &mut String, report: &RoiReport) {
@@ -110,12 +108,13 @@ fn cards(page: &mut String, report: &RoiReport) {
         let _ = write!(
             page,
             "<p class=\"verdict\">Of {} people who may be uploaded, about {} come back within {} days without any ads. Ads \
-             would add about {}. At these assumptions they {verdict}: {} of simulated campaigns earn more than they cost.</p>",
+             would add about {}. At these assumptions they {verdict}: {} of simulated campaigns earn more than they cost.{}</p>",
             grouped(report.funnel.eligible),
             whole(spontaneous.share * report.funnel.eligible as f64),
             spontaneous.window_days,
             whole(buyers.p50),
-            percent(chance)
+            percent(chance),
+            escape(&alone.map_or(String::new(), rests_on))
         );
     }
     page.push_str("<dl class=\"cards\">");
@@ -149,6 +148,16 @@ fn cards(page: &mut String, report: &RoiReport) {
     page.push_str("</dl>\n");
 }
 
+/// What the verdict hangs on, said beside it.
+fn rests_on(it: &Projection) -> String {
+    let lift = it.assumption(Field::Lift);
+    format!(
+        " All of it rests on ads raising buying by about {} among the people they reach ({}).",
+        percent(lift.central),
+        lift.source
+    )
+}
+
 fn section(page: &mut String, id: &str, title: &str, text: &str) {
     let _ = write!(page, "<section aria-labelledby=\"{id}\"><h2 id=\"{id}\">{}</h2><p>{}</p>", escape(title), text);
 }
@@ -159,7 +168,15 @@ fn funnel(page: &mut String, report: &RoiReport) {
         (Some(run), Some(at)) => format!("Run {}, as of {}.", escape(run), at.format("%-d %B %Y")),
         _ => "Counted in the warehouse; nothing has been sent.".to_owned(),
     };
-    section(page, "funnel", "From customers to people on a platform", &format!("{run} Missing data never makes anybody inactive: {} people are unknown and left alone.", grouped(funnel.unknown)));
+    section(
+        page,
+        "funnel",
+        "From customers to people on a platform",
+        &format!(
+            "{run} Missing data never makes anybody inactive: {} people are unknown and left alone.",
+            grouped(funnel.unknown)
+        ),
+    );
     let mut rows = vec![
         ("Customers".to_owned(), grouped(funnel.customers), funnel.customers as f64, "n"),
         ("Inactive".to_owned(), grouped(funnel.inactive), funnel.inactive as f64, "a"),
@@ -177,10 +194,22 @@ fn funnel(page: &mut String, report: &RoiReport) {
             "<details open><summary>Who was left out, in the order of the rules</summary><div class=\"scroll\" tabindex=\"0\" role=\"region\" aria-label=\"Left out\"><table><thead><tr><th scope=\"col\">Reason</th><th scope=\"col\">People</th></tr></thead><tbody>",
         );
         for excluded in &funnel.excluded {
-            let _ =
-                write!(page, "<tr><td>{}</td><td>{}</td></tr>", escape(excluded.label), grouped(excluded.people));
+            let _ = write!(page, "<tr><td>{}</td><td>{}</td></tr>", escape(excluded.label), grouped(excluded.people));
         }
         page.push_str("</tbody></table></div></details>");
+    }
+    for destination in report.destinations.iter().filter(|destination| !destination.excluded.is_empty()) {
+        let parts: Vec<String> = destination
+            .excluded
+            .iter()
+            .map(|excluded| format!("{} {}", grouped(excluded.people), excluded.label))
+            .collect();
+        let _ = write!(
+            page,
+            "<p class=\"note\">Of those who may be uploaded, not sent to <strong>{}</strong>: {}.</p>",
+            escape(&destination.destination),
+            escape(&parts.join("; "))
+        );
     }
     page.push_str("</section>\n");
 }
@@ -188,11 +217,13 @@ fn funnel(page: &mut String, report: &RoiReport) {
 fn reading_words(reading: &Reading) -> (String, Option<(f64, f64)>, Option<f64>) {
     match (reading.kind, reading.low, reading.high) {
         ("exact", Some(low), _) => (format!("{:.1} %", 100.0 * low), None, Some(low)),
-        (_, Some(low), Some(high)) => {
-            (format!("{:.0} to {:.0} %", 100.0 * low, 100.0 * high), Some((low, high)), None)
-        }
+        (_, Some(low), Some(high)) => (format!("{:.0} to {:.0} %", 100.0 * low, 100.0 * high), Some((low, high)), None),
         (_, Some(low), None) => (format!("at least {:.0} %", 100.0 * low), Some((low, 1.0)), None),
-        _ => (reading.matched.map_or("no figure".to_owned(), |matched| format!("{} matched", grouped(matched))), None, None),
+        _ => (
+            reading.matched.map_or("no figure".to_owned(), |matched| format!("{} matched", grouped(matched))),
+            None,
+            None,
+        ),
     }
 }
 
@@ -221,7 +252,11 @@ fn matches(page: &mut String, destinations: &[Destination]) {
     let words: Vec<String> = rows.iter().map(|row| format!("{}: {}", row.label, row.shown)).collect();
     let caption = Caption { id: "match-chart", title: "Match rates", description: &words.join("; ") };
     let ticks = [0.0, 0.25, 0.5, 0.75, 1.0];
-    let _ = write!(page, "<div class=\"plot\">{}</div>", intervals(caption, &rows, &ticks, |tick| format!("{:.0} %", 100.0 * tick)));
+    let _ = write!(
+        page,
+        "<div class=\"plot\">{}</div>",
+        intervals(caption, &rows, &ticks, |tick| format!("{:.0} %", 100.0 * tick))
+    );
     for destination in destinations {
         let Some(reading) = &destination.reading else { continue };
         let _ = write!(
@@ -244,7 +279,9 @@ fn returns(page: &mut String, report: &RoiReport) {
             grouped(back.inactive),
             back.window_days
         ),
-        None => "The same definition applied to earlier days, and how many of those people bought afterwards.".to_owned(),
+        None => {
+            "The same definition applied to earlier days, and how many of those people bought afterwards.".to_owned()
+        }
     };
     section(page, "returns", "Who comes back without ads", &text);
     let series: Vec<Series> = report
@@ -287,13 +324,25 @@ fn returns(page: &mut String, report: &RoiReport) {
 fn projection_rows(it: &Projection) -> Vec<Interval> {
     let sim = &it.simulation;
     let [middle, low, high] = it.spontaneous_return;
-    let row = |label: &str, shown: String, range, middle, class| Interval { label: label.to_owned(), shown, range, middle, class };
+    let row = |label: &str, shown: String, range, middle, class| Interval {
+        label: label.to_owned(),
+        shown,
+        range,
+        middle,
+        class,
+    };
     let usual = it.common_assumption.baskets;
     let spread = |summary: &Summary| Some((summary.p05, summary.p95));
     vec![
         row("Usual claim (1.5 %)", whole(usual), None, Some(usual), "n"),
         row("Baskets by clicks", span(&sim.baskets, whole), spread(&sim.baskets), Some(sim.baskets.p50), "a"),
-        row("Back without ads", format!("{} ({} to {})", whole(middle), whole(low), whole(high)), Some((low, high)), Some(middle), "c"),
+        row(
+            "Back without ads",
+            format!("{} ({} to {})", whole(middle), whole(low), whole(high)),
+            Some((low, high)),
+            Some(middle),
+            "c",
+        ),
         row(
             "Caused by the ads",
             span(&sim.incremental_buyers, whole),
@@ -319,8 +368,11 @@ fn projections(page: &mut String, report: &RoiReport) {
         let ticks = axis(most.fold(0.0, f64::max));
         let words: Vec<String> = rows.iter().map(|row| format!("{}: {}", row.label, row.shown)).collect();
         let id = format!("projection-chart-{index}");
-        let caption =
-            Caption { id: &id, title: &format!("Projection for {}", it.platform_label), description: &words.join("; ") };
+        let caption = Caption {
+            id: &id,
+            title: &format!("Projection for {}", it.platform_label),
+            description: &words.join("; "),
+        };
         let _ = write!(
             page,
             "<h3>{}</h3><div class=\"plot\">{}</div>",
@@ -378,7 +430,11 @@ fn power(page: &mut String, it: &HoldoutPower) {
     let intro = if it.configured {
         format!("This audience holds out {} of {} people.", percent(it.share), grouped(it.population))
     } else {
-        format!("This audience holds nobody out, so nothing it brings can be proven. With {} of {} people:", percent(it.share), grouped(it.population))
+        format!(
+            "This audience holds nobody out, so nothing it brings can be proven. With {} of {} people:",
+            percent(it.share),
+            grouped(it.population)
+        )
     };
     section(page, "power", "Can a holdout show it?", &format!("{} {}", escape(&intro), escape(&it.judgement.sentence)));
     let series: Vec<Series> = it
@@ -402,14 +458,17 @@ fn power(page: &mut String, it: &HoldoutPower) {
             format!("{} held out: {from}", percent(curve.share))
         })
         .collect();
-    let caption =
-        Caption { id: "power-chart", title: "Chance to see a lift among the people reached", description: &words.join("; ") };
+    let caption = Caption {
+        id: "power-chart",
+        title: "Chance to see a lift among the people reached",
+        description: &words.join("; "),
+    };
     let chart =
         lines(caption, &series, &[0.0, 0.25, 0.5, 0.75, 1.0], &[0.0, 0.2, 0.4, 0.6, 0.8, 1.0], (&percent, &percent));
-    let _ = write!(
+    let _ = writeln!(
         page,
         "<p class=\"note\">Chance to see the effect (up) if ads raise buying by so much among the people they reach (right). Wanted: 80 %.</p>\
-         <div class=\"plot axis\">{chart}</div><p class=\"note\">{}.</p></section>\n",
+         <div class=\"plot axis\">{chart}</div><p class=\"note\">{}.</p></section>",
         escape(&words.join("; "))
     );
 }
@@ -460,7 +519,12 @@ fn matrix(page: &mut String, matrix: &Matrix) {
 }
 
 fn assumptions(page: &mut String, report: &RoiReport) {
-    section(page, "assumptions", "What this rests on", "Every assumption with its 90 % range and its source. What moves the result most stands first; measure that first.");
+    section(
+        page,
+        "assumptions",
+        "What this rests on",
+        "Every assumption with its 90 % range and its source. What moves the result most stands first; measure that first.",
+    );
     for it in &report.projections {
         let _ = write!(
             page,
@@ -482,7 +546,11 @@ fn assumptions(page: &mut String, report: &RoiReport) {
                     whole(value)
                 }
             };
-            let range = if line.low == line.high { String::new() } else { format!("{} to {}", show(line.low), show(line.high)) };
+            let range = if line.low == line.high {
+                String::new()
+            } else {
+                format!("{} to {}", show(line.low), show(line.high))
+            };
             let _ = write!(
                 page,
                 "<tr><td>{}</td><td>{}</td><td>{range}</td><td class=\"text\">{}</td></tr>",
