@@ -160,6 +160,28 @@ fn the_lost_are_left_out_and_listed_and_the_ladder_is_waited_for() {
 }
 
 #[test]
+fn faults_of_the_lost_and_the_ladder_are_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = folder.path().join("reveil.toml");
+    let toml = "[warehouse]\nuri = \"file:none.db\"\n[warehouse.customers]\ntable = \"c\"\nid = \"id\"\n[lost]\nquiet_days = 0\n\
+        [eligibility]\nladder_ready = [\"7\"]\n[audience.a]\nlabel = \"A\"\ndestinations = []\n\
+        inactive = { rfm_matrix = { variant = \"rfo\", cells = [{ m = [1] }] } }\n";
+    std::fs::write(&config, toml).unwrap();
+    let output = reveil(&["--config", config.to_str().unwrap(), "segment", "count"]);
+    let shown = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(2), "{shown}");
+    for part in [
+        "lost.quiet_days: must be 1 to 36500",
+        "lost: needs [warehouse.deliveries]",
+        "`7` is no step of the mail ladder",
+        "needs `ladder_step`",
+        "no monetary axis",
+    ] {
+        assert!(shown.contains(part), "{part} is not in {shown}");
+    }
+}
+
+#[test]
 fn the_report_is_one_page_that_loads_nothing() {
     let folder = tempfile::tempdir().unwrap();
     let dir = folder.path().join("demo");
