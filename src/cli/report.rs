@@ -1,5 +1,7 @@
 //! `reveil report`: match rates, audiences, identifiers.
 
+mod roi;
+
 use chrono::{DateTime, Utc};
 use clap::{Args, Subcommand};
 
@@ -20,6 +22,8 @@ pub enum ReportCommand {
     Audience(AudienceArgs),
     /// What each defect of the segment's identifiers costs, and what mending it would add
     Identifiers(IdentifiersArgs),
+    /// What the audience is worth: funnel, who comes back anyway, projection, holdout; also as a page with charts
+    Roi(roi::RoiArgs),
 }
 
 /// See [`ReportCommand::MatchRates`].
@@ -68,6 +72,7 @@ pub async fn run(global: &Global, command: ReportCommand) -> anyhow::Result<Exit
         ReportCommand::MatchRates(args) => match_rates(global, args).await,
         ReportCommand::Audience(args) => audience(global, args).await,
         ReportCommand::Identifiers(args) => identifiers(global, args).await,
+        ReportCommand::Roi(args) => roi::run(global, args).await,
     }
 }
 

@@ -1,5 +1,7 @@
 //! `reveil segment`: who is inactive.
 
+mod figures;
+
 use std::io::{BufWriter, Write as _};
 use std::path::PathBuf;
 
@@ -10,12 +12,13 @@ use reveil_sdk::IdentifierKind;
 use reveil_sdk::identifier::mask;
 use serde::Serialize;
 
+use self::figures::{CompareArgs, ExplainArgs, PurgeArgs, RfmArgs};
 use super::exit::{CliError, Exit};
 use super::setup::{Global, audience_key, instant, load, print_json};
 use super::table::{Align, Table, count};
 use crate::config::Inactive;
 use crate::segment;
-use crate::segment::sql::{BaseOptions, base_query};
+use crate::segment::sql::{BaseOptions, base_query, sync_query};
 use crate::warehouse::{self, Columns};
 
 /// See the module.
@@ -27,6 +30,14 @@ pub enum SegmentCommand {
     Count(CountArgs),
     /// Some inactive customers, masked
     Preview(PreviewArgs),
+    /// Why one customer is inactive, active or unknown
+    Explain(ExplainArgs),
+    /// Several definitions side by side: size, overlap, who came back by themselves
+    Compare(CompareArgs),
+    /// The matrix of recency, frequency and value (or opens, or clicks)
+    Rfm(RfmArgs),
+    /// Who is really lost: customer ids for a file, to be purged
+    Purge(PurgeArgs),
 }
 
 /// Which audience, as of when.
@@ -72,6 +83,9 @@ struct Counted {
     customers: u64,
     inactive: u64,
     unknown: u64,
+    /// Models fitted for `theta = "fit"`.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    fitted: Vec<segment::FittedModel>,
 }
 
 /// # Errors
@@ -81,6 +95,10 @@ pub async fn run(global: &Global, command: SegmentCommand) -> anyhow::Result<Exi
         SegmentCommand::Sql(which) => sql(global, which).await,
         SegmentCommand::Count(args) => count_inactive(global, args).await,
         SegmentCommand::Preview(args) => preview(global, args).await,
+        SegmentCommand::Explain(args) => figures::explain(global, args).await,
+        SegmentCommand::Compare(args) => figures::compare(global, args).await,
+        SegmentCommand::Rfm(args) => figures::rfm(global, args).await,
+        SegmentCommand::Purge(args) => figures::purge(global, args).await,
     }
 }
 
@@ -90,8 +108,8 @@ async fn sql(global: &Global, which: Which) -> anyhow::Result<Exit> {
     let source = warehouse::open(&config.warehouse).await?;
     let mapping = segment::resolve(&*source, &config.warehouse).await?;
     let as_of = which.as_of.unwrap_or_else(Utc::now);
-    let options = BaseOptions { only_inactive: false, columns: true, reason: false };
-    let text = base_query(&mapping, &config.audience(&key)?.inactive, as_of, source.dialect(), options)?;
+    let definition = segment::settle(&*source, &mapping, &config.audience(&key)?.inactive, as_of).await?.definition;
+    let text = sync_query(&mapping, &definition, as_of, source.dialect(), config.lost.as_ref())?;
     writeln!(std::io::stdout(), "{text}").context("stdout is closed")?;
     Ok(Exit::Done)
 }
@@ -108,6 +126,7 @@ async fn count_inactive(global: &Global, args: CountArgs) -> anyhow::Result<Exit
             customers: counted.customers,
             inactive: counted.inactive,
             unknown: counted.unknown,
+            fitted: counted.fitted,
         }
     } else {
         let (config, _) = load(global)?;
@@ -122,6 +141,7 @@ async fn count_inactive(global: &Global, args: CountArgs) -> anyhow::Result<Exit
             customers: counted.customers,
             inactive: counted.inactive,
             unknown: counted.unknown,
+            fitted: counted.fitted,
         }
     };
     if args.json {
@@ -136,6 +156,17 @@ async fn count_inactive(global: &Global, args: CountArgs) -> anyhow::Result<Exit
             super::table::share(counted.inactive, counted.customers),
             count(counted.unknown)
         );
+        for fitted in &counted.fitted {
+            println!(
+                "Fitted to {} customers: r {:.6}, alpha {:.6}, a {:.6}, b {:.6} (weeks), log-likelihood {:.2}",
+                count(fitted.customers),
+                fitted.r,
+                fitted.alpha,
+                fitted.a,
+                fitted.b,
+                fitted.log_likelihood
+            );
+        }
     }
     Ok(Exit::Done)
 }
@@ -168,7 +199,8 @@ async fn preview(global: &Global, args: PreviewArgs) -> anyhow::Result<Exit> {
     let source = warehouse::open(&config.warehouse).await?;
     let as_of = args.which.as_of.unwrap_or_else(Utc::now);
     let mapping = segment::resolve(&*source, &config.warehouse).await?;
-    let text = base_query(&mapping, &config.audience(&key)?.inactive, as_of, source.dialect(), BaseOptions::SYNC)?;
+    let definition = segment::settle(&*source, &mapping, &config.audience(&key)?.inactive, as_of).await?.definition;
+    let text = base_query(&mapping, &definition, as_of, source.dialect(), BaseOptions::SYNC)?;
     let mut batches = source.query(&text).await?;
     let mut table = Table::new(&[
         ("customer", Align::Left),

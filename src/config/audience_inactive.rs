@@ -4,7 +4,11 @@
 //! `all`, `any` and `not` combine answers by Kleene's rules, so that missing data never makes a segment. The SQL is
 //! written by [`crate::segment::sql`].
 
-use serde::{Deserialize, Serialize};
+use std::fmt;
+
+use serde::de::value::SeqAccessDeserializer;
+use serde::de::{SeqAccess, Unexpected, Visitor};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// Kinds that undo or correct a purchase. They are never activity.
 pub const NEVER_ACTIVITY: [&str; 4] = ["cancel", "adjust", "refund", "return"];
@@ -175,9 +179,57 @@ pub struct RfmMatrix {
     /// The cells that are inactive; one match is enough.
     #[serde(default)]
     pub cells: Vec<RfmCell>,
-    /// `high_value`: recency up to 2, frequency and monetary value from 4 (of 5).
+    /// `high_value`: recency up to 2, frequency and monetary value from 4 (of 5). `win_back`: active before the last
+    /// `period_days` and not since ("à reconquérir").
     #[serde(default)]
     pub preset: Option<RfmPreset>,
+    /// What recency and frequency are of. Default: `rfm`, purchases.
+    #[serde(default)]
+    pub variant: RfmVariant,
+    /// The period of `win_back`, in days. Default: 365.
+    #[serde(default = "year")]
+    pub period_days: u32,
+}
+
+impl Default for RfmMatrix {
+    fn default() -> Self {
+        Self {
+            bins: five(),
+            limits: RfmLimits::default(),
+            cells: Vec::new(),
+            preset: None,
+            variant: RfmVariant::Rfm,
+            period_days: year(),
+        }
+    }
+}
+
+/// What a matrix counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RfmVariant {
+    /// Purchases: recency, frequency, monetary value.
+    #[default]
+    Rfm,
+    /// Recency and frequency of opens; no third axis.
+    Rfo,
+    /// Recency and frequency of clicks; no third axis.
+    Rfc,
+}
+
+impl RfmVariant {
+    /// Kinds of events it counts; empty for purchases.
+    pub fn kinds(self) -> Vec<String> {
+        match self {
+            Self::Rfm => Vec::new(),
+            Self::Rfo => vec!["open".into()],
+            Self::Rfc => ["click", "sms_click", "ad_click"].map(String::from).into(),
+        }
+    }
+}
+
+fn year() -> u32 {
+    365
 }
 
 fn five() -> u32 {
@@ -215,6 +267,8 @@ pub struct RfmCell {
 #[serde(rename_all = "snake_case")]
 pub enum RfmPreset {
     HighValue,
+    #[serde(alias = "a_reconquerir")]
+    WinBack,
 }
 
 impl RfmMatrix {
@@ -222,7 +276,8 @@ impl RfmMatrix {
     pub fn all_cells(&self) -> Vec<RfmCell> {
         let mut cells = self.cells.clone();
         if self.preset == Some(RfmPreset::HighValue) {
-            cells.push(RfmCell { r: vec![1, 2], f: vec![4, 5], m: vec![4, 5] });
+            let m = if self.variant == RfmVariant::Rfm { vec![4, 5] } else { Vec::new() };
+            cells.push(RfmCell { r: vec![1, 2], f: vec![4, 5], m });
         }
         cells
     }
@@ -241,10 +296,49 @@ pub struct PAlive {
     /// Default: `mbg`. `bg` gives every one-time buyer a probability of 1.
     #[serde(default)]
     pub model: AliveModel,
-    /// r, alpha, a, b, with time in weeks.
-    pub theta: [f64; 4],
+    /// r, alpha, a, b, with time in weeks; or `"fit"`: fitted to the warehouse's own histories each time. Default: fit.
+    #[serde(default)]
+    pub theta: Theta,
     /// Inactive under this probability, between 0 and 1.
     pub p: f64,
+}
+
+/// Parameters of the model.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub enum Theta {
+    /// To be fitted.
+    #[default]
+    Fit,
+    /// r, alpha, a, b.
+    Given([f64; 4]),
+}
+
+impl Serialize for Theta {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::Fit => serializer.serialize_str("fit"),
+            Self::Given(numbers) => numbers.serialize(serializer),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Theta {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct FitOrNumbers;
+        impl<'de> Visitor<'de> for FitOrNumbers {
+            type Value = Theta;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("\"fit\" or four numbers above 0: r, alpha, a, b")
+            }
+            fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<Theta, E> {
+                if text == "fit" { Ok(Theta::Fit) } else { Err(E::invalid_value(Unexpected::Str(text), &self)) }
+            }
+            fn visit_seq<A: SeqAccess<'de>>(self, seq: A) -> Result<Theta, A::Error> {
+                <[f64; 4]>::deserialize(SeqAccessDeserializer::new(seq)).map(Theta::Given)
+            }
+        }
+        deserializer.deserialize_any(FitOrNumbers)
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -258,6 +352,53 @@ pub enum AliveModel {
 const MAX_DAYS: u32 = 36_500;
 
 impl Inactive {
+    /// The name in the configuration.
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::NoEventDays(_) => "no_event_days",
+            Self::PurchaseRecency(_) => "purchase_recency",
+            Self::MultiChannel(_) => "multi_channel",
+            Self::NoOpenCampaigns(_) => "no_open_campaigns",
+            Self::PersonalCadence(_) => "personal_cadence",
+            Self::RfmMatrix(_) => "rfm_matrix",
+            Self::NeverActive(_) => "never_active",
+            Self::PAlive(_) => "p_alive",
+            Self::All(_) => "all",
+            Self::Any(_) => "any",
+            Self::Not(_) => "not",
+            Self::Sql(_) => "sql",
+            Self::Table(_) => "table",
+        }
+    }
+
+    /// In few words, for tables: `purchase_recency 180 d`.
+    pub fn label(&self) -> String {
+        let inner = |parts: &[Self], word: &str| parts.iter().map(Self::label).collect::<Vec<_>>().join(word);
+        match self {
+            Self::NoEventDays(it) if it.kinds.is_empty() => format!("no purchase {} d", it.days),
+            Self::NoEventDays(it) => format!("no {} {} d", it.kinds.join("/"), it.days),
+            Self::PurchaseRecency(it) => format!("last purchase {} d", it.limit_days()),
+            Self::MultiChannel(it) => {
+                let channel = |it: &Channel| format!("{} {} d", it.all_kinds().join("/"), it.days);
+                format!("silent: {}", it.channels.iter().map(channel).collect::<Vec<_>>().join(", "))
+            }
+            Self::NoOpenCampaigns(it) => format!("no reaction to {} campaigns", it.campaigns),
+            Self::PersonalCadence(it) => format!("own rhythm x{}, else {} d", it.k, it.fallback_days),
+            Self::RfmMatrix(it) => match it.preset {
+                Some(RfmPreset::HighValue) => "matrix: high value".into(),
+                Some(RfmPreset::WinBack) => format!("matrix: none in {} d", it.period_days),
+                None => format!("matrix: {} cells", it.cells.len()),
+            },
+            Self::NeverActive(it) => format!("never bought, known {} d", it.days),
+            Self::PAlive(it) => format!("P(alive) < {}", it.p),
+            Self::All(parts) => format!("({})", inner(parts, " and ")),
+            Self::Any(parts) => format!("({})", inner(parts, " or ")),
+            Self::Not(part) => format!("not {}", part.label()),
+            Self::Sql(_) => "own query".into(),
+            Self::Table(table) => format!("table {table}"),
+        }
+    }
+
     /// Everything wrong with the definition, each with the key it is about. Empty when it is fine.
     pub fn faults(&self) -> Vec<String> {
         let mut faults = Vec::new();
@@ -325,7 +466,9 @@ impl Inactive {
             Self::RfmMatrix(it) => rfm_faults(&format!("{path}.rfm_matrix"), it, faults),
             Self::NeverActive(it) => days("never_active.days", it.days),
             Self::PAlive(it) => {
-                if !it.theta.iter().all(|value| value.is_finite() && *value > 0.0) {
+                if let Theta::Given(theta) = it.theta
+                    && !theta.iter().all(|value| value.is_finite() && *value > 0.0)
+                {
                     faults.push(format!("{path}.p_alive.theta must be four numbers above 0: r, alpha, a, b"));
                 }
                 if !(it.p > 0.0 && it.p < 1.0) {
@@ -371,10 +514,18 @@ fn rfm_faults(path: &str, it: &RfmMatrix, faults: &mut Vec<String>) {
     if !(2..=100).contains(&it.bins) {
         faults.push(format!("{path}.bins must be 2 to 100, not {}", it.bins));
     }
-    if it.all_cells().is_empty() {
+    if it.all_cells().is_empty() && it.preset.is_none() {
         faults.push(format!("{path} needs `cells` or `preset`"));
     }
-    if it.preset.is_some() && axes.iter().any(|(_, groups)| *groups != 5) {
+    if !(1..=MAX_DAYS).contains(&it.period_days) {
+        faults.push(format!("{path}.period_days must be 1 to {MAX_DAYS} days, not {}", it.period_days));
+    }
+    if it.variant != RfmVariant::Rfm
+        && (it.cells.iter().any(|cell| !cell.m.is_empty()) || !it.limits.monetary_minor.is_empty())
+    {
+        faults.push(format!("{path}: opens and clicks have no monetary axis; use cells of r and f only"));
+    }
+    if it.preset == Some(RfmPreset::HighValue) && axes.iter().any(|(_, groups)| *groups != 5) {
         faults.push(format!("{path}.preset is made for 5 groups per axis; list `cells` instead"));
     }
     for cell in &it.cells {

@@ -36,6 +36,24 @@ pub struct EligibilityConfig {
     /// People with a purchase in the last so many days are left out, whatever the segment says. For segments given
     /// as SQL or a table; the built-in definitions see to it themselves. Default 0 = off.
     pub exit_days: u32,
+    /// Steps of the mail ladder at which people may get ads: `["none", "15", "done"]`. `none` is whoever is not in the
+    /// ladder (blank column). Default empty: the ladder does not matter.
+    pub ladder_ready: Vec<String>,
+}
+
+/// Steps of the mail ladder: days after its first mail, `none` before it and `done` after it.
+pub const LADDER_STEPS: [&str; 6] = ["none", "0", "5", "10", "15", "done"];
+
+/// True for one of [`LADDER_STEPS`], however it is written.
+pub fn is_ladder_step(text: &str) -> bool {
+    LADDER_STEPS.contains(&ladder_step(text).as_str())
+}
+
+/// `day +5`, `+5` and `J+5` as `5`; blank as `none`.
+pub fn ladder_step(text: &str) -> String {
+    let lower = text.trim().to_ascii_lowercase();
+    let step = lower.trim_start_matches("day").trim_start_matches('j').trim_start_matches([' ', '_', '-', '+']).trim();
+    if step.is_empty() { "none".to_owned() } else { step.to_owned() }
 }
 
 impl Default for EligibilityConfig {
@@ -48,6 +66,7 @@ impl Default for EligibilityConfig {
             retention_years_by_country: BTreeMap::new(),
             min_age_years: 18,
             exit_days: 0,
+            ladder_ready: Vec::new(),
         }
     }
 }

@@ -12,6 +12,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::Config;
+use super::eligibility::{LADDER_STEPS, is_ladder_step};
 
 /// One thing wrong, and what to write instead.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -283,6 +284,24 @@ impl Config {
         let mut faults = self.guards.faults();
         faults.extend(self.holdout.faults());
         faults.extend(self.roi.faults());
+        if let Some(lost) = &self.lost {
+            faults.extend(lost.faults());
+            if self.warehouse.deliveries.is_none() {
+                let message = "needs [warehouse.deliveries]: campaigns are counted per person there".to_owned();
+                faults.push(("lost".into(), message));
+            }
+        }
+        let unknown = self.eligibility.ladder_ready.iter().filter(|step| !is_ladder_step(step));
+        faults.extend(unknown.map(|step| {
+            let known = LADDER_STEPS.join("`, `");
+            ("eligibility.ladder_ready".to_owned(), format!("`{step}` is no step of the mail ladder; use `{known}`"))
+        }));
+        if !self.eligibility.ladder_ready.is_empty()
+            && self.warehouse.customers.as_ref().is_some_and(|customers| customers.ladder_step.is_none())
+        {
+            let message = "needs `ladder_step` in [warehouse.customers]".to_owned();
+            faults.push(("eligibility.ladder_ready".into(), message));
+        }
         if self.audience.is_empty() {
             faults.push(("audience".into(), "no audience is defined; add one as [audience.<key>]".into()));
         }

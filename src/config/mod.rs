@@ -9,6 +9,7 @@ pub mod eligibility;
 pub mod guards;
 pub mod holdout;
 pub mod load;
+pub mod lost;
 pub mod prepare;
 pub mod roi;
 pub mod share;
@@ -26,6 +27,7 @@ pub use eligibility::EligibilityConfig;
 pub use guards::GuardsConfig;
 pub use holdout::HoldoutConfig;
 pub use load::{Fault, Faults, Sources, load};
+pub use lost::LostConfig;
 pub use prepare::PrepareConfig;
 pub use roi::RoiConfig;
 pub use warehouse::WarehouseConfig;
@@ -43,6 +45,9 @@ pub struct Config {
     /// Who may be uploaded at all.
     #[serde(default)]
     pub eligibility: EligibilityConfig,
+    /// Whom campaigns no longer reach; nobody when it is missing.
+    #[serde(default)]
+    pub lost: Option<LostConfig>,
     /// What a sync refuses to do without an explicit override.
     #[serde(default)]
     pub guards: GuardsConfig,

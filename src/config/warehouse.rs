@@ -289,6 +289,10 @@ pub struct CustomersMapping {
     /// Last contact that came from the person; restarts retention.
     #[serde(default)]
     pub last_contact_at: Option<Field>,
+    /// Where the person stands in the win-back mails: days after the first one (0, 5, 10, 15), `done`, blank when not in
+    /// them. See `eligibility.ladder_ready`.
+    #[serde(default)]
+    pub ladder_step: Option<Field>,
     /// How `created_at` is stored. Default: `auto`.
     #[serde(default)]
     pub time_form: TimeForm,

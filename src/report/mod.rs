@@ -5,3 +5,4 @@ pub mod identifiers;
 pub mod lift;
 pub mod match_rates;
 pub mod projection;
+pub mod roi;

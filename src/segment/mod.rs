@@ -1,5 +1,8 @@
 //! Segments: who is inactive, as SQL the warehouse runs, and the figures about them.
 
+mod alive;
+pub mod compare;
+mod matrix;
 mod resolve;
 pub mod sql;
 
@@ -10,13 +13,15 @@ use arrow_array::RecordBatch;
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 
+pub use self::alive::{FittedModel, Settled, settle};
+pub use self::matrix::{Cell, Matrix, matrix};
 pub use self::resolve::resolve;
 use crate::config::audience_inactive::Inactive;
 use crate::config::warehouse::{EventsMapping, Field, ListFile, TimeForm, ValueUnit, WarehouseConfig};
 use crate::warehouse::{Columns, Error, ErrorKind, FilesSource, Result, Source};
 
 /// How many customers a definition judges and finds inactive.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Count {
     /// The audience's name, when the definition belongs to one.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -27,6 +32,9 @@ pub struct Count {
     pub inactive: u64,
     /// Customers it cannot judge, for want of data.
     pub unknown: u64,
+    /// Models fitted for `theta = "fit"`.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub fitted: Vec<FittedModel>,
 }
 
 /// What the inactive did by themselves in a window after `as_of`, and what they were worth before.
@@ -56,9 +64,20 @@ pub struct Explanation {
     /// `inactive`, `active` or `unknown`.
     pub state: String,
     pub reason: String,
+    /// Each simple definition inside it.
+    pub leaves: Vec<LeafExplanation>,
     pub last_activity_at: Option<DateTime<Utc>>,
     pub orders_count: Option<i64>,
     pub orders_value_minor: Option<i64>,
+}
+
+/// What one simple definition inside another says.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct LeafExplanation {
+    /// Its name in the configuration.
+    pub definition: String,
+    pub state: String,
+    pub reason: String,
 }
 
 /// Counts the customers of a definition at an instant.
@@ -71,13 +90,15 @@ pub async fn count(
     definition: &Inactive,
     as_of: DateTime<Utc>,
 ) -> Result<Count> {
-    let row = only_row(source, &sql::count_query(warehouse, definition, as_of, source.dialect())?).await?;
+    let Settled { definition, fitted } = settle(source, warehouse, definition, as_of).await?;
+    let row = only_row(source, &sql::count_query(warehouse, &definition, as_of, source.dialect())?).await?;
     Ok(Count {
         audience: None,
         as_of,
         customers: number(&row, "customers")?,
         inactive: number(&row, "inactive")?,
         unknown: number(&row, "unknown")?,
+        fitted,
     })
 }
 
@@ -92,7 +113,8 @@ pub async fn returns(
     as_of: DateTime<Utc>,
     window_days: u32,
 ) -> Result<Returns> {
-    let sql = sql::return_query(warehouse, definition, as_of, window_days, source.dialect())?;
+    let definition = settle(source, warehouse, definition, as_of).await?.definition;
+    let sql = sql::return_query(warehouse, &definition, as_of, window_days, source.dialect())?;
     let row = only_row(source, &sql).await?;
     let float = |name| Columns::new(&row).get(name).and_then(|values| values.f64(0));
     let amount = |name| Columns::new(&row).get(name).and_then(|values| values.i64(0)).unwrap_or(0);
@@ -122,12 +144,26 @@ pub async fn explain(
     as_of: DateTime<Utc>,
     customer_id: &str,
 ) -> Result<Option<Explanation>> {
-    let sql = sql::explain_query(warehouse, definition, as_of, source.dialect(), customer_id)?;
+    let definition = settle(source, warehouse, definition, as_of).await?.definition;
+    let sql = sql::explain_query(warehouse, &definition, as_of, source.dialect(), customer_id)?;
     let Some(row) = first_batch(source, &sql).await? else { return Ok(None) };
     let columns = Columns::new(&row);
-    let text = |name| columns.get(name).and_then(|values| values.string(0)).unwrap_or_default();
+    let text = |name: &str| columns.get(name).and_then(|values| values.string(0)).unwrap_or_default();
+    let leaf = |index: usize| {
+        columns.get(&format!("leaf_{index}")).map(|_| LeafExplanation {
+            definition: text(&format!("leaf_name_{index}")),
+            state: text(&format!("leaf_{index}")),
+            reason: text(&format!("leaf_reason_{index}")),
+        })
+    };
+    let leaves: Vec<LeafExplanation> = (1..).map_while(leaf).collect();
+    let state = text("state");
+    // A segment of one's own without mapped customers has no parts to look into.
+    let alone =
+        || vec![LeafExplanation { definition: definition.name().into(), state: state.clone(), reason: text("reason") }];
     Ok(Some(Explanation {
-        state: text("state"),
+        leaves: if leaves.is_empty() { alone() } else { leaves },
+        state: state.clone(),
         reason: text("reason"),
         last_activity_at: columns.get("last_activity_at").and_then(|values| values.time(0)),
         orders_count: columns.get("orders_count").and_then(|values| values.i64(0)),
@@ -164,7 +200,7 @@ pub async fn open_events_csv(path: &Path) -> Result<(FilesSource, WarehouseConfi
             Error::new(ErrorKind::Input, message).hint("the columns are customer_id, ts, kind, value")
         })
     };
-    let pence = find(&["revenue_pence", "value_minor"]);
+    let pence = find(&["revenue_pence", "value_minor", "value_cents", "amount_cents"]);
     let events = EventsMapping {
         table: "events".into(),
         customer_id: needed(&["customer_id"])?,

@@ -6,7 +6,7 @@ use chrono::{DateTime, Datelike, Months, NaiveDate, Utc};
 use reveil_sdk::{Consent, ConsentState};
 
 use crate::config::EligibilityConfig;
-use crate::config::eligibility::BouncePolicy;
+use crate::config::eligibility::{BouncePolicy, ladder_step};
 
 /// Reason codes of exclusions, in rule order. Stable: they are keys of JSON output.
 pub mod reason {
@@ -23,6 +23,8 @@ pub mod reason {
     pub const RETENTION: &str = "retention_expired";
     pub const MINOR: &str = "minor";
     pub const BOUGHT_RECENTLY: &str = "bought_recently";
+    pub const LOST: &str = "lost";
+    pub const MAIL_LADDER: &str = "mail_ladder";
     pub const NO_IDENTIFIER: &str = "no_usable_identifier";
     pub const SHARED_PLACEHOLDER: &str = "only_shared_placeholder";
     pub const HELD_BY_ACTIVE: &str = "identifier_of_active_customer";
@@ -45,6 +47,8 @@ pub mod reason {
         RETENTION,
         MINOR,
         BOUGHT_RECENTLY,
+        LOST,
+        MAIL_LADDER,
         NO_IDENTIFIER,
         SHARED_PLACEHOLDER,
         HELD_BY_ACTIVE,
@@ -69,6 +73,8 @@ pub mod reason {
             RETENTION => "last contact beyond the retention limit",
             MINOR => "minor",
             BOUGHT_RECENTLY => "bought recently",
+            LOST => "lost: no reaction to the last campaigns",
+            MAIL_LADDER => "win-back mails still under way",
             NO_IDENTIFIER => "no usable identifier",
             SHARED_PLACEHOLDER => "only identifiers shared by many (placeholder)",
             HELD_BY_ACTIVE => "only identifiers of an active customer",
@@ -101,6 +107,10 @@ pub struct Facts<'a> {
     pub birth_date: Option<NaiveDate>,
     pub minor: bool,
     pub last_order_at: Option<DateTime<Utc>>,
+    /// No reaction to campaigns any more, by `[lost]`.
+    pub lost: bool,
+    /// Step of the mail ladder; `None` when not mapped, blank when not in it.
+    pub ladder_step: Option<&'a str>,
 }
 
 /// A person who passed.
@@ -127,6 +137,8 @@ pub struct Rules<'c> {
     /// Retention cut-offs computed once: default and by country.
     cutoff: Option<DateTime<Utc>>,
     cutoff_by_country: Vec<(String, Option<DateTime<Utc>>)>,
+    /// Steps that may get ads; empty: all.
+    ladder_ready: Vec<String>,
 }
 
 impl<'c> Rules<'c> {
@@ -141,6 +153,7 @@ impl<'c> Rules<'c> {
                 .iter()
                 .map(|(country, years)| (country.to_ascii_uppercase(), cutoff(*years)))
                 .collect(),
+            ladder_ready: config.ladder_ready.iter().map(|step| ladder_step(step)).collect(),
         }
     }
 
@@ -185,6 +198,14 @@ impl<'c> Rules<'c> {
                 .is_some_and(|order| order >= self.as_of - chrono::Duration::days(i64::from(self.config.exit_days)))
         {
             return no(reason::BOUGHT_RECENTLY);
+        }
+        if facts.lost {
+            return no(reason::LOST);
+        }
+        if let (Some(step), false) = (facts.ladder_step, self.ladder_ready.is_empty())
+            && !self.ladder_ready.contains(&ladder_step(step))
+        {
+            return no(reason::MAIL_LADDER);
         }
         Ok(Eligible {
             consent,
@@ -301,6 +322,24 @@ mod tests {
         assert_eq!(reason_of(&config, &past), Some(reason::RETENTION));
         let german = Facts { country: "DE", ..edge };
         assert_eq!(reason_of(&config, &german), Some(reason::RETENTION));
+    }
+
+    #[test]
+    fn the_lost_and_those_in_the_mail_ladder_are_left_out() {
+        let config = EligibilityConfig { ladder_ready: vec!["none".into(), "day 15".into()], ..Default::default() };
+        let at = |step| Facts { ladder_step: step, ..granted() };
+        for (step, expected) in [
+            (None, None),
+            (Some(""), None),
+            (Some("15"), None),
+            (Some("J+15"), None),
+            (Some("+5"), Some(reason::MAIL_LADDER)),
+            (Some("0"), Some(reason::MAIL_LADDER)),
+        ] {
+            assert_eq!(reason_of(&config, &at(step)), expected, "{step:?}");
+            assert_eq!(reason_of(&EligibilityConfig::default(), &at(step)), None);
+        }
+        assert_eq!(reason_of(&config, &Facts { lost: true, ..at(Some("0")) }), Some(reason::LOST));
     }
 
     #[test]

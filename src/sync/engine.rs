@@ -22,7 +22,7 @@ use crate::config::{AudienceConfig, Config};
 use crate::connectors;
 use crate::ledger::Ledger;
 use crate::segment;
-use crate::segment::sql::{BaseOptions, base_query};
+use crate::segment::sql::sync_query;
 use crate::store::Store;
 use crate::store::model::{DestinationRun, Run, RunState};
 use crate::warehouse;
@@ -178,13 +178,15 @@ impl Engine {
                     }
                     Err(error) => DestinationReport::failed(name, &config.connector, &error.into()),
                 };
+                let mut counts = serde_json::to_value(&report.counts)?;
+                counts["excluded"] = serde_json::to_value(&report.excluded)?;
                 self.store
                     .save_destination_run(&DestinationRun {
                         run_id: run.id.clone(),
                         destination: name.clone(),
                         connector: config.connector.clone(),
                         state: report.state,
-                        counts: serde_json::to_value(&report.counts)?,
+                        counts,
                         upload: serde_json::to_value(&report.upload)?,
                         error: report.error.clone(),
                     })
@@ -234,8 +236,8 @@ impl Engine {
         let member_key = load_member_key(&self.config.state_dir)?;
         let source = warehouse::open(&self.config.warehouse).await?;
         let mapping = segment::resolve(&*source, &self.config.warehouse).await?;
-        let everybody = BaseOptions { only_inactive: false, columns: true, reason: false };
-        let sql = base_query(&mapping, &audience.inactive, selection.as_of, source.dialect(), everybody)?;
+        let definition = segment::settle(&*source, &mapping, &audience.inactive, selection.as_of).await?.definition;
+        let sql = sync_query(&mapping, &definition, selection.as_of, source.dialect(), self.config.lost.as_ref())?;
         let mut wanted = Vec::new();
         for name in names {
             let destination = self.config.destination(name)?;

@@ -48,6 +48,8 @@ pub struct RowReader<'a> {
     created_at: Option<Values<'a>>,
     last_contact_at: Option<Values<'a>>,
     last_activity_at: Option<Values<'a>>,
+    lost: Option<Values<'a>>,
+    ladder_step: Option<Values<'a>>,
 }
 
 /// The flag columns, in the order of `RowReader::flags`.
@@ -88,6 +90,8 @@ impl<'a> RowReader<'a> {
             created_at: columns.get("created_at"),
             last_contact_at: columns.get("last_contact_at"),
             last_activity_at: columns.get("last_activity_at"),
+            lost: columns.get("lost"),
+            ladder_step: columns.get("ladder_step"),
         })
     }
 
@@ -126,6 +130,8 @@ impl<'a> RowReader<'a> {
             Some(values) => values.text(row, &mut texts.country).unwrap_or_default(),
             None => "",
         };
+        let ladder_step =
+            self.ladder_step.as_ref().map(|values| values.text(row, &mut texts.ladder).unwrap_or_default());
         Facts {
             test: flag(0),
             erasure: flag(1),
@@ -143,6 +149,8 @@ impl<'a> RowReader<'a> {
             birth_date: time(&self.birth_date).map(|at| at.date_naive()),
             minor: flag(7),
             last_order_at: time(&self.last_activity_at),
+            lost: self.lost.as_ref().and_then(|values| values.bool(row)).unwrap_or(false),
+            ladder_step,
         }
     }
 
@@ -218,6 +226,7 @@ fn copy(values: &Values<'_>, row: usize, cell: &mut String) {
 pub struct FactTexts {
     consent: String,
     country: String,
+    ladder: String,
 }
 
 /// Reused buffers for raw identifiers. Its `Debug` shows none of them.

@@ -1,7 +1,7 @@
 //! The acceptance run: 400 simulated campaigns of 100,000 persons with a fifth held out, measured, and 400 more without
 //! effect. Prints how often the intervals held the truth and how often nothing was called something.
 
-#[path = "../tests/support/closed_loop.rs"]
+#[path = "../support/closed_loop.rs"]
 mod support;
 
 use support::{Loop, run};

@@ -41,16 +41,26 @@ pub enum FitError {
 /// # Errors
 /// When fewer than 10 customers bought again, or a history is impossible.
 pub fn fit(model: Model, histories: &[History]) -> Result<Fit, FitError> {
-    if let Some(h) = histories.iter().find(|h| !(h.last >= 0.0 && h.last <= h.age && h.age.is_finite())) {
+    fit_counted(model, histories.iter().map(|h| (*h, 1)))
+}
+
+/// As [`fit`], with each history given once and how many customers have it.
+///
+/// # Errors
+/// As [`fit`].
+pub fn fit_counted(model: Model, histories: impl IntoIterator<Item = (History, u64)>) -> Result<Fit, FitError> {
+    let histories: Vec<(History, u64)> = histories.into_iter().collect();
+    if let Some((h, _)) = histories.iter().find(|(h, _)| !(h.last >= 0.0 && h.last <= h.age && h.age.is_finite())) {
         return Err(FitError::Impossible { last: h.last, age: h.age });
     }
-    let repeaters = histories.iter().filter(|h| h.repeats > 0).count();
+    let customers: u64 = histories.iter().map(|(_, n)| n).sum();
+    let repeaters: u64 = histories.iter().filter(|(h, _)| h.repeats > 0).map(|(_, n)| n).sum();
     if repeaters < 10 {
-        return Err(FitError::TooFew(histories.len(), repeaters));
+        return Err(FitError::TooFew(customers as usize, repeaters as usize));
     }
     let mut counted: BTreeMap<(u32, u64, u64), f64> = BTreeMap::new();
-    for h in histories {
-        *counted.entry((h.repeats, h.last.to_bits(), h.age.to_bits())).or_default() += 1.0;
+    for (h, n) in &histories {
+        *counted.entry((h.repeats, h.last.to_bits(), h.age.to_bits())).or_default() += *n as f64;
     }
     let groups: Vec<(History, f64)> = counted
         .into_iter()
@@ -77,7 +87,7 @@ pub fn fit(model: Model, histories: &[History]) -> Result<Fit, FitError> {
         if total.is_nan() { f64::INFINITY } else { total }
     };
 
-    let mean_age = histories.iter().map(|h| h.age).sum::<f64>() / histories.len() as f64;
+    let mean_age = histories.iter().map(|(h, n)| h.age * *n as f64).sum::<f64>() / customers as f64;
     let mut best = [-0.7, (mean_age / 6.0).max(1e-3).ln(), -0.7, 0.0];
     let mut value = cost(&best);
     // A simplex can collapse short of the top; a fresh one around the point shows whether it did.

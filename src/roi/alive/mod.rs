@@ -6,7 +6,7 @@
 
 mod fit;
 
-pub use fit::{Fit, FitError, fit};
+pub use fit::{Fit, FitError, fit, fit_counted};
 
 use statrs::function::gamma::ln_gamma;
 

@@ -62,6 +62,11 @@ impl EventQueries<'_> {
         self.warehouse.events.iter().all(|table| matches!(table_test(table, kinds), Test::Never))
     }
 
+    /// True when a table is declared to hold one of these kinds.
+    pub(super) fn declared(&self, kinds: &[String]) -> bool {
+        self.warehouse.events.iter().any(|table| matches!(table_test(table, kinds), Test::Always))
+    }
+
     pub(super) fn has_values(&self) -> bool {
         let purchases = self.purchases();
         let mut tables = self.warehouse.events.iter();
@@ -135,6 +140,48 @@ impl EventQueries<'_> {
     pub(super) fn purchase_days(&self) -> String {
         let day = self.dialect.day("e.ev_at");
         self.purchase_union("UNION", &format!("{day} AS day_number"), "", None)
+    }
+
+    /// Events of these kinds per customer: `customer_id`, `last_at`, `times`.
+    pub(super) fn last_and_times(&self, kinds: &[String]) -> String {
+        let now = self.dialect.instant(self.as_of);
+        let customer = self.dialect.text("e.ev_customer");
+        let tables = self.warehouse.events.iter();
+        let parts: Vec<String> = tables
+            .filter(|table| !matches!(table_test(table, kinds), Test::Never))
+            .map(|table| {
+                format!(
+                    "SELECT {customer} AS customer_id, max(e.ev_at) AS last_at, count(*) AS times FROM ({}) AS e \
+                     WHERE e.ev_at < {now} AND trim({customer}) <> '' GROUP BY e.ev_customer",
+                    self.scan(table, Some(kinds))
+                )
+            })
+            .collect();
+        format!(
+            "SELECT w.customer_id, max(w.last_at) AS last_at, sum(w.times) AS times FROM ({}) AS w GROUP BY w.customer_id",
+            parts.join(" UNION ALL ")
+        )
+    }
+
+    /// Anything a customer did, per table: `customer_id`, `last_at`, `unreadable` (1: an event whose time cannot be read).
+    pub(super) fn activity(&self) -> Vec<String> {
+        let now = self.dialect.instant(self.as_of);
+        let customer = self.dialect.text("e.ev_customer");
+        let never: Kinds = NEVER_ACTIVITY.map(String::from).into();
+        let tables = self.warehouse.events.iter();
+        tables
+            .filter(|table| !matches!(&table.kind, Field::Literal(kind) if never.contains(kind)))
+            .map(|table| {
+                format!(
+                    "SELECT {customer} AS customer_id, max(e.ev_at) AS last_at, \
+                     max(CASE WHEN e.ev_at IS NULL THEN 1 ELSE 0 END) AS unreadable FROM ({}) AS e \
+                     WHERE (e.ev_at < {now} OR e.ev_at IS NULL) AND (e.ev_kind IS NULL OR e.ev_kind NOT IN ({})) \
+                     GROUP BY e.ev_customer",
+                    self.scan(table, None),
+                    list(&never)
+                )
+            })
+            .collect()
     }
 
     /// Purchases in `[as_of, until)`: `customer_id`, `orders_count`, `orders_value`.

@@ -6,10 +6,13 @@
 
 mod dialect;
 mod events;
+mod figures;
 mod predicate;
 
 #[cfg(test)]
 mod tests;
+
+pub use self::figures::{history_query, matrix_query, overlap_query, sync_query};
 
 use chrono::{DateTime, Duration, SubsecRound, Utc};
 
@@ -17,6 +20,7 @@ use self::dialect::literal;
 use self::events::EventQueries;
 use self::predicate::Writer;
 use crate::config::audience_inactive::Inactive;
+use crate::config::lost::LostConfig;
 use crate::config::warehouse::{CustomersMapping, Dialect, Field, WarehouseConfig};
 use crate::warehouse::{Error, Result};
 
@@ -164,8 +168,8 @@ pub fn outcome_query(
     Ok(events.outcomes(until.trunc_subsecs(0)))
 }
 
-/// The row of [`base_query`] for one customer, with its reason and without columns; no row when the customer is not
-/// there.
+/// The row of [`base_query`] for one customer, with its reason and without columns, and for each simple definition inside
+/// `leaf_1`, its state, and `leaf_reason_1` …; no row when the customer is not there.
 ///
 /// # Errors
 /// As [`base_query`]; also for an id with a NUL or, outside SQLite and PostgreSQL, a backslash.
@@ -180,7 +184,8 @@ pub fn explain_query(
         return Err(Error::config("the customer id holds a character that cannot be put in a query safely"));
     }
     let options = BaseOptions { only_inactive: false, columns: false, reason: true };
-    Ok(Query::judge(warehouse, definition, as_of, dialect, options, Some(customer_id))?.into_sql())
+    let also = Also { leaves: true, ..Also::default() };
+    Ok(Query::judge_with(warehouse, definition, as_of, dialect, options, Some(customer_id), &also)?.into_sql())
 }
 
 /// The mapped columns under their fixed names: `email_1 …`, `phone_1 …`, `email_digest_1 …`, `phone_digest_1 …`,
@@ -212,6 +217,7 @@ pub fn column_aliases(customers: &CustomersMapping) -> Vec<(String, &Field)> {
         ("minor", &customers.minor),
         ("birth_date", &customers.birth_date),
         ("created_at", &customers.created_at),
+        ("ladder_step", &customers.ladder_step),
         ("last_contact_at", &customers.last_contact_at),
     ];
     let listed = lists.into_iter().flat_map(|(name, fields)| {
@@ -226,6 +232,17 @@ struct Query {
     select: String,
 }
 
+/// Columns besides those of [`BaseOptions`].
+#[derive(Default)]
+struct Also<'a> {
+    /// State and reason of every simple definition.
+    leaves: bool,
+    /// `lost`: 1 or 0.
+    lost: Option<&'a LostConfig>,
+    /// Expressions over what the definition joins, with their names.
+    columns: &'a [(&'a str, &'a str)],
+}
+
 impl Query {
     fn judge(
         warehouse: &WarehouseConfig,
@@ -235,6 +252,18 @@ impl Query {
         options: BaseOptions,
         only_customer: Option<&str>,
     ) -> Result<Self> {
+        Self::judge_with(warehouse, definition, as_of, dialect, options, only_customer, &Also::default())
+    }
+
+    fn judge_with(
+        warehouse: &WarehouseConfig,
+        definition: &Inactive,
+        as_of: DateTime<Utc>,
+        dialect: Dialect,
+        options: BaseOptions,
+        only_customer: Option<&str>,
+        also: &Also<'_>,
+    ) -> Result<Self> {
         let faults = definition.faults();
         if !faults.is_empty() {
             return Err(Error::config(faults.join("; ")));
@@ -243,6 +272,7 @@ impl Query {
         let mut writer =
             Writer { events, lasts: Vec::new(), ctes: Vec::new(), joins: Vec::new(), needs_everybody: false };
         let predicate = writer.write(definition)?;
+        let lost = also.lost.map(|lost| writer.lost(lost)).transpose()?;
         if writer.needs_everybody {
             writer.events.only_customer = None;
         }
@@ -268,6 +298,19 @@ impl Query {
         }
         let aliases = warehouse.customers.as_ref().filter(|_| options.columns).map(column_aliases).unwrap_or_default();
         columns.extend(aliases.iter().map(|(alias, field)| format!("{} AS {alias}", dialect.field(field, "c"))));
+        let mut added: Vec<(String, String)> =
+            also.columns.iter().map(|(sql, name)| ((*sql).to_owned(), (*name).to_owned())).collect();
+        added.extend(lost.map(|sql| (sql, "lost".to_owned())));
+        for (index, leaf) in predicate.leaves.iter().enumerate().filter(|_| also.leaves) {
+            let condition = &leaf.condition;
+            added.push((
+                format!("CASE WHEN {condition} THEN 'inactive' WHEN NOT {condition} THEN 'active' ELSE 'unknown' END"),
+                format!("leaf_{}", index + 1),
+            ));
+            added.push((leaf.reason.clone(), format!("leaf_reason_{}", index + 1)));
+            added.push((literal(leaf.name), format!("leaf_name_{}", index + 1)));
+        }
+        columns.extend(added.iter().map(|(sql, name)| format!("{sql} AS {name}")));
         let mut joined = from;
         if has_events && warehouse.customers.is_some() {
             joined.push_str(&format!(" LEFT JOIN facts AS f ON f.customer_id = {customer}"));
@@ -277,7 +320,8 @@ impl Query {
         }
         let one = only_customer.map_or_else(String::new, |id| format!(" AND {customer} = {}", literal(id)));
         ctes.push(("judged".into(), format!("SELECT {} FROM {joined} WHERE {guests}{one}", columns.join(", "))));
-        Ok(Self { ctes, select: final_select(dialect, options, &aliases) })
+        let names = aliases.iter().map(|(alias, _)| alias).chain(added.iter().map(|(_, name)| name));
+        Ok(Self { ctes, select: final_select(dialect, options, names) })
     }
 
     /// A segment of one's own without mapped customers: its rows as they are, all of them in.
@@ -388,7 +432,7 @@ fn fact_columns(dialect: Dialect, has_events: bool) -> [String; 4] {
 }
 
 /// An event whose time cannot be read may be recent, so it never lets anybody be inactive.
-fn final_select(dialect: Dialect, options: BaseOptions, aliases: &[(String, &Field)]) -> String {
+fn final_select<'a>(dialect: Dialect, options: BaseOptions, names: impl Iterator<Item = &'a String>) -> String {
     let mut columns = vec![
         "j.customer_id".to_owned(),
         "CASE WHEN j.verdict AND j.unreadable = 0 THEN 'inactive' WHEN NOT j.verdict THEN 'active' ELSE 'unknown' END AS state"
@@ -403,7 +447,7 @@ fn final_select(dialect: Dialect, options: BaseOptions, aliases: &[(String, &Fie
                 .into(),
         );
     }
-    columns.extend(aliases.iter().map(|(alias, _)| format!("j.{alias}")));
+    columns.extend(names.map(|name| format!("j.{name}")));
     let filter = if options.only_inactive { " WHERE j.verdict AND j.unreadable = 0" } else { "" };
     format!("SELECT {} FROM judged AS j{filter}", columns.join(", "))
 }

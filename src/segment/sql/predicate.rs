@@ -6,8 +6,10 @@ use chrono::{DateTime, Duration, Utc};
 use super::dialect::{list, literal};
 use super::events::{EventQueries, Kinds};
 use crate::config::audience_inactive::{
-    AliveModel, Engagement, Inactive, NoOpenCampaigns, PAlive, PersonalCadence, RfmMatrix,
+    AliveModel, Engagement, Inactive, NoOpenCampaigns, PAlive, PersonalCadence, RfmMatrix, RfmPreset, RfmVariant, Theta,
 };
+use crate::config::lost::LostConfig;
+use crate::config::warehouse::DeliveriesMapping;
 use crate::warehouse::{Error, Result};
 
 /// Condition and reason of a definition, and what they need.
@@ -15,6 +17,22 @@ pub(super) struct Predicate {
     pub condition: String,
     /// An expression that gives a text, never NULL.
     pub reason: String,
+    /// The simple definitions it is made of, in the order in which they were written; itself when it is simple.
+    pub leaves: Vec<Leaf>,
+}
+
+/// A simple definition inside a composed one.
+pub(super) struct Leaf {
+    /// Its name in the configuration.
+    pub name: &'static str,
+    pub condition: String,
+    pub reason: String,
+}
+
+/// Condition and reason of a simple definition.
+struct Simple {
+    condition: String,
+    reason: String,
 }
 
 /// Collects what the definitions need while they are written.
@@ -32,7 +50,17 @@ pub(super) struct Writer<'a> {
 
 impl Writer<'_> {
     pub(super) fn write(&mut self, definition: &Inactive) -> Result<Predicate> {
-        match definition {
+        let simple = match definition {
+            Inactive::All(parts) => return self.joined(parts, " AND ", "all of"),
+            Inactive::Any(parts) => return self.joined(parts, " OR ", "any of"),
+            Inactive::Not(part) => {
+                let inner = self.write(part)?;
+                return Ok(Predicate {
+                    condition: format!("(NOT {})", inner.condition),
+                    reason: format!("'not (' || {} || ')'", inner.reason),
+                    leaves: inner.leaves,
+                });
+            }
             Inactive::NoEventDays(it) => self.silent(&it.kinds, it.days),
             Inactive::PurchaseRecency(it) => self.silent(&[], it.limit_days()),
             Inactive::MultiChannel(it) => {
@@ -44,15 +72,6 @@ impl Writer<'_> {
             Inactive::RfmMatrix(it) => self.rfm(it),
             Inactive::NeverActive(it) => self.never_active(it.days),
             Inactive::PAlive(it) => self.p_alive(it),
-            Inactive::All(parts) => self.joined(parts, " AND ", "all of"),
-            Inactive::Any(parts) => self.joined(parts, " OR ", "any of"),
-            Inactive::Not(part) => {
-                let inner = self.write(part)?;
-                Ok(Predicate {
-                    condition: format!("(NOT {})", inner.condition),
-                    reason: format!("'not (' || {} || ')'", inner.reason),
-                })
-            }
             Inactive::Sql(sql) => {
                 let sql = sql.trim().trim_end_matches(';');
                 Ok(self.own(&format!("({sql}\n)"), "your query"))
@@ -61,7 +80,9 @@ impl Writer<'_> {
                 let quoted = self.events.dialect.table(table);
                 Ok(self.own(&quoted, &format!("table {table}")))
             }
-        }
+        }?;
+        let leaf = Leaf { name: definition.name(), condition: simple.condition.clone(), reason: simple.reason.clone() };
+        Ok(Predicate { condition: simple.condition, reason: simple.reason, leaves: vec![leaf] })
     }
 
     fn joined(&mut self, parts: &[Inactive], operator: &str, word: &str) -> Result<Predicate> {
@@ -71,6 +92,7 @@ impl Writer<'_> {
         Ok(Predicate {
             condition: format!("({})", conditions.join(operator)),
             reason: format!("'{word} (' || {} || ')'", reasons.join(" || '; ' || ")),
+            leaves: parts.into_iter().flat_map(|part| part.leaves).collect(),
         })
     }
 
@@ -96,12 +118,12 @@ impl Writer<'_> {
         Ok(format!("f.last_{index}"))
     }
 
-    fn silent(&mut self, kinds: &[String], days: u32) -> Result<Predicate> {
+    fn silent(&mut self, kinds: &[String], days: u32) -> Result<Simple> {
         let last = self.last(kinds)?;
         let limit = self.events.dialect.instant(self.before(days));
         let named = self.events.expand(kinds).join("/");
         let date = self.events.dialect.date_text(&last);
-        Ok(Predicate {
+        Ok(Simple {
             condition: format!("({last} < {limit})"),
             reason: format!(
                 "CASE WHEN {last} IS NULL THEN {} ELSE {} || {date} || CASE WHEN {last} < {limit} THEN {} ELSE {} END END",
@@ -114,7 +136,7 @@ impl Writer<'_> {
     }
 
     /// One recent event anywhere is active; silence is only judged of people who had an event in some channel.
-    fn multi_channel(&mut self, channels: &[(Vec<String>, u32)]) -> Result<Predicate> {
+    fn multi_channel(&mut self, channels: &[(Vec<String>, u32)]) -> Result<Simple> {
         let (mut recent, mut absent, mut reasons) = (Vec::new(), Vec::new(), Vec::new());
         for (kinds, days) in channels {
             let last = self.last(kinds)?;
@@ -122,7 +144,7 @@ impl Writer<'_> {
             absent.push(format!("{last} IS NULL"));
             reasons.push(self.silent(kinds, *days)?.reason);
         }
-        Ok(Predicate {
+        Ok(Simple {
             condition: format!(
                 "(CASE WHEN {} THEN 1 = 0 WHEN {} THEN NULL ELSE 1 = 1 END)",
                 recent.join(" OR "),
@@ -132,7 +154,7 @@ impl Writer<'_> {
         })
     }
 
-    fn never_active(&mut self, days: u32) -> Result<Predicate> {
+    fn never_active(&mut self, days: u32) -> Result<Simple> {
         let bought = self.last(&[])?;
         let warehouse = self.events.warehouse;
         let created =
@@ -144,7 +166,7 @@ impl Writer<'_> {
         let dialect = self.events.dialect;
         let created = dialect.time(&dialect.field(created, "c"), customers.time_form);
         let limit = dialect.instant(self.before(days));
-        Ok(Predicate {
+        Ok(Simple {
             condition: format!("(CASE WHEN {bought} IS NOT NULL THEN 1 = 0 ELSE {created} < {limit} END)"),
             reason: format!(
                 "CASE WHEN {bought} IS NOT NULL THEN 'has bought' WHEN {created} IS NULL THEN 'never bought, age unknown' \
@@ -173,7 +195,7 @@ impl Writer<'_> {
         self.events.as_of.timestamp().div_euclid(86_400)
     }
 
-    fn personal_cadence(&mut self, it: &PersonalCadence) -> Result<Predicate> {
+    fn personal_cadence(&mut self, it: &PersonalCadence) -> Result<Simple> {
         self.days_cte()?;
         let gaps = "SELECT d.customer_id, d.day_number, d.day_number - lag(d.day_number) OVER \
                     (PARTITION BY d.customer_id ORDER BY d.day_number) AS gap FROM purchase_days AS d";
@@ -197,7 +219,7 @@ impl Writer<'_> {
         let dialect = self.events.dialect;
         let limit = format!("CASE WHEN {name}.days >= {min} THEN {k:?} * {name}.median_gap ELSE {fallback} END");
         let silence = format!("({today} - {name}.last_day)");
-        Ok(Predicate {
+        Ok(Simple {
             condition: format!("({silence} > {limit})"),
             reason: format!(
                 "CASE WHEN {name}.last_day IS NULL THEN 'no purchase on record' ELSE 'silent for ' || {} || ' days, ' || \
@@ -210,10 +232,13 @@ impl Writer<'_> {
         })
     }
 
-    fn p_alive(&mut self, it: &PAlive) -> Result<Predicate> {
+    fn p_alive(&mut self, it: &PAlive) -> Result<Simple> {
         self.days_cte()?;
         let dialect = self.events.dialect;
-        let [r, alpha, a, b] = it.theta;
+        let Theta::Given([r, alpha, a, b]) = it.theta else {
+            return Err(Error::config("`p_alive` with theta = \"fit\" was not fitted before its SQL was written")
+                .hint("give the four numbers; `reveil segment count --json` shows the fitted ones"));
+        };
         let today = self.today();
         let sql = format!(
             "SELECT d.customer_id, {} AS x, {} AS seen, {} AS age FROM purchase_days AS d GROUP BY d.customer_id",
@@ -241,11 +266,17 @@ impl Writer<'_> {
             literal(&format!("probability of being a customer under {}", it.p)),
             literal(&format!("probability of being a customer at least {}", it.p)),
         );
-        Ok(Predicate { condition, reason })
+        Ok(Simple { condition, reason })
     }
 
-    fn rfm(&mut self, it: &RfmMatrix) -> Result<Predicate> {
-        let last = self.last(&[])?.replacen("f.", "b.", 1);
+    fn rfm(&mut self, it: &RfmMatrix) -> Result<Simple> {
+        let (from, last, times) = match it.variant {
+            RfmVariant::Rfm => ("facts".to_owned(), self.last(&[])?.replacen("f.", "b.", 1), "b.orders_count"),
+            variant => {
+                let reactions = self.reactions(&variant.kinds())?;
+                (format!("({reactions})"), "b.last_at".to_owned(), "b.times")
+            }
+        };
         let cells = it.all_cells();
         if cells.iter().any(|cell| !cell.m.is_empty()) && !self.events.has_values() {
             return Err(Error::config("`rfm_matrix` with `m` needs `value` in [warehouse.events]")
@@ -275,12 +306,17 @@ impl Writer<'_> {
         };
         let frequency: Vec<u64> = it.limits.frequency.iter().map(|limit| (*limit).into()).collect();
         let sql = format!(
-            "SELECT b.customer_id, {recency} AS r, {} AS f, {} AS m FROM facts AS b WHERE {last} IS NOT NULL",
-            upwards("b.orders_count", &frequency),
-            upwards("b.orders_value", &it.limits.monetary_minor),
+            "SELECT b.customer_id, {recency} AS r, {} AS f, {} AS m, CASE WHEN {last} < {} THEN 1 ELSE 0 END AS gone \
+             FROM {from} AS b WHERE {last} IS NOT NULL",
+            upwards(times, &frequency),
+            match it.variant {
+                RfmVariant::Rfm => upwards("b.orders_value", &it.limits.monetary_minor),
+                _ => "0".to_owned(),
+            },
+            dialect.instant(self.before(it.period_days)),
         );
         let name = self.join("rfm", sql);
-        let cell_conditions: Vec<String> = cells
+        let mut cell_conditions: Vec<String> = cells
             .iter()
             .map(|cell| {
                 // Keeps a cell without axes from being true of people without purchases.
@@ -294,19 +330,122 @@ impl Writer<'_> {
                 format!("({})", axes.join(" AND "))
             })
             .collect();
+        if it.preset == Some(RfmPreset::WinBack) {
+            cell_conditions.push(format!("({name}.gone = 1)"));
+        }
         let text = |axis: &str| dialect.text(&format!("{name}.{axis}"));
-        Ok(Predicate {
+        Ok(Simple {
             condition: format!("({})", cell_conditions.join(" OR ")),
             reason: format!(
-                "CASE WHEN {name}.r IS NULL THEN 'no purchase on record' ELSE 'matrix cell r' || {} || ' f' || {} || ' m' || {} END",
+                "CASE WHEN {name}.r IS NULL THEN {} ELSE 'matrix cell r' || {} || ' f' || {}{} END",
+                literal(match it.variant {
+                    RfmVariant::Rfm => "no purchase on record",
+                    RfmVariant::Rfo => "no open on record",
+                    RfmVariant::Rfc => "no click on record",
+                }),
                 text("r"),
                 text("f"),
-                text("m")
+                if it.variant == RfmVariant::Rfm { format!(" || ' m' || {}", text("m")) } else { String::new() }
             ),
         })
     }
 
-    fn no_open_campaigns(&mut self, it: &NoOpenCampaigns) -> Result<Predicate> {
+    /// Opens or clicks per customer, `last_at` and `times`: from a table of events that is declared to hold them, else from
+    /// the campaign deliveries, else from events whose kind is a column.
+    fn reactions(&self, kinds: &[String]) -> Result<String> {
+        let deliveries = self.events.warehouse.deliveries.as_ref();
+        let found = deliveries.and_then(|map| {
+            let opens = kinds.iter().any(|kind| kind == "open");
+            Some((map, if opens { map.opened_at.as_ref() } else { map.clicked_at.as_ref() }?, opens))
+        });
+        let possible = !self.events.warehouse.events.is_empty() && !self.events.impossible(kinds);
+        let (map, field, opens) = match found {
+            Some(found) if !self.events.declared(kinds) => found,
+            _ if possible => return Ok(self.events.last_and_times(kinds)),
+            _ => {
+                let message = format!("no events of kind {} and no such deliveries are mapped", kinds.join(", "));
+                return Err(Error::config(message).hint(
+                    "map them in [warehouse.events], or `opened_at` and `clicked_at` in [warehouse.deliveries]",
+                ));
+            }
+        };
+        let dialect = self.events.dialect;
+        let at = dialect.time(&dialect.field(field, "t"), map.time_form);
+        let human = if opens { self.human_open(map) } else { String::new() };
+        let customer = dialect.field(&map.customer_id, "t");
+        let filter = map.filter.as_ref().map_or_else(String::new, |filter| format!(" AND ({filter})"));
+        Ok(format!(
+            "SELECT {} AS customer_id, max({at}) AS last_at, count(*) AS times FROM {} AS t \
+             WHERE {customer} IS NOT NULL AND {at} < {}{human}{filter} GROUP BY 1",
+            dialect.text(&customer),
+            dialect.table(&map.table),
+            dialect.instant(self.events.as_of)
+        ))
+    }
+
+    /// Leaves out opens by machines.
+    fn human_open(&self, map: &DeliveriesMapping) -> String {
+        let dialect = self.events.dialect;
+        map.machine_open.as_ref().map_or_else(String::new, |machine| {
+            let flag = format!("lower(COALESCE({}, ''))", dialect.text(&dialect.field(machine, "t")));
+            format!(" AND {flag} NOT IN ({})", list(&["1", "true", "t", "yes", "y"].map(String::from)))
+        })
+    }
+
+    /// Joins what says whether a customer is lost and returns the expression: 1, or 0. Lost is who got at least
+    /// `after_campaigns` campaigns, each at least `quiet_days` old, and did nothing at all since the first of the last
+    /// so many. That is more cautious than looking at each campaign's days alone: whoever came back later is not lost.
+    pub(super) fn lost(&mut self, it: &LostConfig) -> Result<String> {
+        let Some(map) = &self.events.warehouse.deliveries else {
+            return Err(Error::config("[lost] needs [warehouse.deliveries]")
+                .hint("map the table of campaign deliveries: campaigns are counted per person there"));
+        };
+        let dialect = self.events.dialect;
+        let (now, done) = (dialect.instant(self.events.as_of), dialect.instant(self.before(it.quiet_days)));
+        let at = |field| dialect.time(&dialect.field(field, "t"), map.time_form);
+        let customer = dialect.field(&map.customer_id, "t");
+        let filter = map.filter.as_ref().map_or_else(String::new, |filter| format!(" AND ({filter})"));
+        let (id, table, delivered) = (dialect.text(&customer), dialect.table(&map.table), at(&map.at));
+        let campaigns = format!(
+            "SELECT {id} AS customer_id, {} AS campaign, max({delivered}) AS delivered FROM {table} AS t \
+             WHERE {customer} IS NOT NULL AND {delivered} < {now}{filter} GROUP BY 1, 2",
+            dialect.text(&dialect.field(&map.campaign_id, "t")),
+        );
+        let ranked = format!(
+            "SELECT g.customer_id, g.delivered, row_number() OVER (PARTITION BY g.customer_id ORDER BY g.delivered \
+             DESC) AS place FROM ({campaigns}) AS g WHERE g.delivered < {done}"
+        );
+        let mut reactions: Vec<String> = self.events.activity();
+        for (field, human) in [(&map.clicked_at, String::new()), (&map.opened_at, self.human_open(map))] {
+            let Some(field) = field else { continue };
+            reactions.push(format!(
+                "SELECT {id} AS customer_id, max({0}) AS last_at, 0 AS unreadable FROM {table} AS t \
+                 WHERE {customer} IS NOT NULL AND {0} < {now}{human}{filter} GROUP BY 1",
+                at(field)
+            ));
+        }
+        if reactions.is_empty() {
+            return Err(Error::config(
+                "[lost] needs [warehouse.events], or opens and clicks in [warehouse.deliveries]",
+            )
+            .hint("without events silence cannot be told from missing data"));
+        }
+        let sql = format!(
+            "SELECT w.customer_id, w.since, v.last_at, v.unreadable FROM (SELECT p.customer_id, min(p.delivered) AS since \
+             FROM ({ranked}) AS p WHERE p.place <= {m} GROUP BY p.customer_id HAVING count(*) >= {m}) AS w LEFT JOIN \
+             (SELECT u.customer_id, max(u.last_at) AS last_at, max(u.unreadable) AS unreadable FROM ({}) AS u \
+             GROUP BY u.customer_id) AS v ON v.customer_id = w.customer_id",
+            reactions.join(" UNION ALL "),
+            m = it.after_campaigns
+        );
+        let name = self.join("lost", sql);
+        Ok(format!(
+            "CASE WHEN {name}.since IS NOT NULL AND COALESCE({name}.unreadable, 0) = 0 \
+             AND ({name}.last_at IS NULL OR {name}.last_at < {name}.since) THEN 1 ELSE 0 END"
+        ))
+    }
+
+    fn no_open_campaigns(&mut self, it: &NoOpenCampaigns) -> Result<Simple> {
         let Some(map) = &self.events.warehouse.deliveries else {
             return Err(Error::config("`no_open_campaigns` needs [warehouse.deliveries]")
                 .hint("map the table of campaign deliveries"));
@@ -319,10 +458,7 @@ impl Writer<'_> {
             reactions.push(format!("{} < {now}", at(clicked)));
         }
         if let (Some(opened), Engagement::OpenOrClick) = (&map.opened_at, it.engagement) {
-            let human = map.machine_open.as_ref().map_or_else(String::new, |machine| {
-                let flag = format!("lower(COALESCE({}, ''))", dialect.text(&dialect.field(machine, "t")));
-                format!(" AND {flag} NOT IN ({})", list(&["1", "true", "t", "yes", "y"].map(String::from)))
-            });
+            let human = self.human_open(map);
             reactions.push(format!("({} < {now}{human})", at(opened)));
         }
         if reactions.is_empty() {
@@ -350,7 +486,7 @@ impl Writer<'_> {
         );
         let name = self.join("campaigns", sql);
         let min = it.min_delivered.unwrap_or(it.campaigns);
-        Ok(Predicate {
+        Ok(Simple {
             condition: format!(
                 "(CASE WHEN {name}.reacted = 1 THEN 1 = 0 WHEN {name}.delivered >= {min} THEN 1 = 1 END)"
             ),
@@ -362,7 +498,7 @@ impl Writer<'_> {
         })
     }
 
-    fn own(&mut self, from: &str, called: &str) -> Predicate {
+    fn own(&mut self, from: &str, called: &str) -> Simple {
         let dialect = self.events.dialect;
         let customer = dialect.name("customer_id");
         let sql = format!(
@@ -370,7 +506,7 @@ impl Writer<'_> {
             dialect.text(&format!("s.{customer}"))
         );
         let name = self.join("own", sql);
-        Predicate {
+        Simple {
             condition: format!("({name}.customer_id IS NOT NULL)"),
             reason: format!(
                 "CASE WHEN {name}.customer_id IS NOT NULL THEN {} ELSE {} END",

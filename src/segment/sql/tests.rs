@@ -14,6 +14,7 @@ use crate::config::warehouse::WarehouseConfig;
 use crate::segment::{self, open_events_csv};
 use crate::warehouse::{Columns, PostgresSource, Source, SqliteSource, parse_time};
 
+mod figures;
 #[path = "../../../tests/support/postgres.rs"]
 mod postgres;
 

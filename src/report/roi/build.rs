@@ -1,0 +1,312 @@
+//! Gathers the report from the state, the warehouse and the projection.
+
+use chrono::{DateTime, Duration, Utc};
+use serde_json::Value;
+
+use super::{
+    Destination, Exclusion, Funnel, HoldoutPower, PowerCurve, ReturnCurve, ReturnPoint, RoiReport, Spontaneous,
+};
+use crate::config::audience_inactive::RfmMatrix;
+use crate::config::warehouse::Field as Mapped;
+use crate::ledger::Ledger;
+use crate::report::match_rates::{Reading, readings};
+use crate::roi::plan::HoldoutPlan;
+use crate::roi::{Distribution, Field, Inputs, Projection, project, project_union};
+use crate::segment;
+use crate::segment::compare::WINDOWS;
+use crate::sync::Engine;
+use crate::sync::eligibility::reason;
+use crate::warehouse::{self, Source};
+
+/// What the reader may set.
+#[derive(Debug, Clone, Default)]
+pub struct Options {
+    /// Default: the last run's, else now.
+    pub as_of: Option<DateTime<Utc>>,
+    /// Media money per platform; default: what the cap of ad views allows.
+    pub budget: Option<f64>,
+    /// Gross margin share.
+    pub margin: Option<f64>,
+    /// Default: the literal currency of the mapped events, else EUR.
+    pub currency: Option<String>,
+    pub seed: Option<u64>,
+    pub draws: Option<usize>,
+}
+
+/// Window of the projection, and how many earlier ones tell what happens without ads.
+const WINDOW_DAYS: u32 = 60;
+const BACKTESTS: i64 = 3;
+/// Variation of single orders in the average order value.
+const AOV_CV: f64 = 0.15;
+
+/// Builds the report of one audience.
+///
+/// # Errors
+/// Config, state or warehouse.
+pub async fn build(engine: &Engine, key: &str, options: &Options) -> anyhow::Result<RoiReport> {
+    let audience = engine.config.audience(key)?;
+    let mut notes = Vec::new();
+    let run = engine.store.runs(Some(key), 50).await?.into_iter().find(|run| run.segment.is_some());
+    let as_of = options.as_of.or(run.as_ref().map(|run| run.as_of)).unwrap_or_else(|| engine.clock.now());
+    let source = warehouse::open(&engine.config.warehouse).await?;
+    let mapping = segment::resolve(&*source, &engine.config.warehouse).await?;
+    let funnel = match &run {
+        Some(run) => funnel(&run.id, run.as_of, run.segment.as_ref().unwrap_or(&Value::Null)),
+        None => {
+            notes.push(format!("The audience has not run yet; `reveil sync {key}` fills in who may be uploaded."));
+            let count = segment::count(&*source, &mapping, &audience.inactive, as_of).await?;
+            let active = count.customers - count.inactive;
+            Funnel {
+                customers: count.customers + count.unknown,
+                active,
+                unknown: count.unknown,
+                inactive: count.inactive,
+                eligible: count.inactive,
+                ..Funnel::default()
+            }
+        }
+    };
+    let currency = currency(&mapping, options);
+    let destinations = destinations(engine, key, run.as_ref().map(|run| run.id.as_str())).await?;
+    let history = History::read(&*source, &mapping, &audience.inactive, as_of, &mut notes).await?;
+    let inputs = inputs(&funnel, &destinations, &history, &currency, options, &mut notes)?;
+    let projections: Vec<Projection> = inputs.iter().map(project).collect();
+    let union = if inputs.len() > 1 { project_union(&inputs).map(Into::into) } else { None };
+    let matrix = match segment::matrix(&*source, &mapping, &RfmMatrix::default(), as_of).await {
+        Ok(matrix) => Some(matrix),
+        Err(error) if error.kind() == warehouse::ErrorKind::Config => {
+            notes.push(format!("No matrix: {error}"));
+            None
+        }
+        Err(error) => return Err(error.into()),
+    };
+    let holdout = holdout(audience.holdout.ratio(), &funnel, history.spontaneous.as_ref(), &projections);
+    Ok(RoiReport {
+        audience: key.to_owned(),
+        label: audience.label.clone(),
+        as_of,
+        currency,
+        synthetic: engine.config.warehouse.synthetic,
+        definition: audience.inactive.clone(),
+        funnel,
+        destinations,
+        returns: history.curves,
+        spontaneous: history.spontaneous,
+        aov_own_minor: history.aov_own_minor,
+        projections,
+        union,
+        matrix,
+        holdout,
+        notes,
+    })
+}
+
+fn currency(mapping: &crate::config::WarehouseConfig, options: &Options) -> String {
+    let mapped = mapping.events.iter().find_map(|events| match &events.currency {
+        Some(Mapped::Literal(code)) => Some(code.clone()),
+        _ => None,
+    });
+    options.currency.clone().or(mapped).unwrap_or_else(|| "EUR".to_owned())
+}
+
+fn funnel(run: &str, as_of: DateTime<Utc>, segment: &Value) -> Funnel {
+    let number = |name: &str| segment.get(name).and_then(Value::as_u64).unwrap_or(0);
+    Funnel {
+        run: Some(run.to_owned()),
+        run_as_of: Some(as_of),
+        customers: number("customers"),
+        active: number("active"),
+        unknown: number("unknown"),
+        inactive: number("inactive"),
+        eligible: number("eligible"),
+        excluded: exclusions(segment.get("excluded")),
+    }
+}
+
+/// Counts by reason, in rule order.
+fn exclusions(counts: Option<&Value>) -> Vec<Exclusion> {
+    let people = |code: &str| counts?.get(code)?.as_u64();
+    reason::ORDER
+        .iter()
+        .filter_map(|code| {
+            Some(Exclusion { reason: (*code).to_owned(), label: reason::describe(code), people: people(code)? })
+        })
+        .collect()
+}
+
+async fn destinations(engine: &Engine, key: &str, run: Option<&str>) -> anyhow::Result<Vec<Destination>> {
+    let all = readings(engine.store.observations(Some(key)).await?, true);
+    let parts = match run {
+        Some(run) => engine.store.destination_runs(run).await?,
+        None => Vec::new(),
+    };
+    let temp = std::env::temp_dir();
+    let mut destinations = Vec::new();
+    for name in &engine.config.audience(key)?.destinations {
+        let connector = engine.config.destination(name)?.connector.clone();
+        let dir = engine.ledger_dir(key, name);
+        let stats = tokio::task::block_in_place(|| Ledger::peek(&dir, &temp)?.stats())?;
+        let platform = Inputs::for_platform(&connector, 1).map_or(connector.as_str(), |inputs| inputs.platform.label);
+        destinations.push(Destination {
+            destination: name.clone(),
+            platform: platform.to_owned(),
+            connector,
+            held: stats.held,
+            excluded: exclusions(
+                parts.iter().find(|part| part.destination == *name).and_then(|part| part.counts.get("excluded")),
+            ),
+            reading: telling(all.iter().filter(|reading| reading.destination == *name)),
+        });
+    }
+    Ok(destinations)
+}
+
+/// The reading over the most persons that says something; later ones win a tie. A small refresh tells little.
+fn telling<'a>(readings: impl Iterator<Item = &'a Reading>) -> Option<Reading> {
+    let says = |reading: &&Reading| reading.low.is_some() || reading.high.is_some() || reading.matched.is_some();
+    readings.filter(says).max_by_key(|reading| (reading.sent, reading.as_of)).cloned()
+}
+
+/// What the segment did before.
+struct History {
+    curves: Vec<ReturnCurve>,
+    spontaneous: Option<Spontaneous>,
+    windows: Vec<(u64, u64)>,
+    aov_own_minor: Option<f64>,
+}
+
+impl History {
+    async fn read(
+        source: &dyn Source,
+        mapping: &crate::config::WarehouseConfig,
+        definition: &crate::config::Inactive,
+        as_of: DateTime<Utc>,
+        notes: &mut Vec<String>,
+    ) -> anyhow::Result<Self> {
+        let mut history = Self { curves: Vec::new(), spontaneous: None, windows: Vec::new(), aov_own_minor: None };
+        if mapping.events.is_empty() {
+            notes.push("No events are mapped, so nothing is known of who comes back without ads.".to_owned());
+            return Ok(history);
+        }
+        for back in 1..=BACKTESTS {
+            let at = as_of - Duration::days(90 * back);
+            let definition = segment::settle(source, mapping, definition, at).await?.definition;
+            let mut curve = ReturnCurve { as_of: at, inactive: 0, points: Vec::new() };
+            for days in WINDOWS {
+                let found = segment::returns(source, mapping, &definition, at, days).await?;
+                curve.inactive = found.inactive;
+                if found.inactive == 0 {
+                    break;
+                }
+                history.aov_own_minor = history.aov_own_minor.or(found.aov_pooled_minor);
+                let share = found.returned as f64 / found.inactive as f64;
+                curve.points.push(ReturnPoint { days, returned: found.returned, share });
+                if days == WINDOW_DAYS {
+                    history.windows.push((found.returned, found.inactive));
+                }
+            }
+            if !curve.points.is_empty() {
+                history.curves.push(curve);
+            }
+        }
+        let (returned, inactive) = history.windows.iter().fold((0, 0), |sum, one| (sum.0 + one.0, sum.1 + one.1));
+        if inactive > 0 {
+            history.spontaneous = Some(Spontaneous {
+                window_days: WINDOW_DAYS,
+                windows: history.windows.len(),
+                returned,
+                inactive,
+                share: returned as f64 / inactive as f64,
+            });
+        } else {
+            notes.push("Nobody was inactive by this definition 90 to 270 days ago; the share who come back without ads is a prior.".to_owned());
+        }
+        Ok(history)
+    }
+}
+
+fn inputs(
+    funnel: &Funnel,
+    destinations: &[Destination],
+    history: &History,
+    currency: &str,
+    options: &Options,
+    notes: &mut Vec<String>,
+) -> anyhow::Result<Vec<Inputs>> {
+    let mut all = Vec::new();
+    for destination in destinations {
+        let Ok(mut inputs) = Inputs::for_platform(&destination.connector, funnel.eligible) else {
+            notes.push(format!("No projection for {}: there are no priors for it.", destination.destination));
+            continue;
+        };
+        inputs.currency = currency.parse()?;
+        inputs.seed = options.seed.unwrap_or(inputs.seed);
+        inputs.draws = options.draws.unwrap_or(inputs.draws);
+        if let Some(budget) = options.budget {
+            inputs.set(Field::Budget, Distribution::Point(budget), "given")?;
+        }
+        if let Some(margin) = options.margin {
+            inputs.set(Field::Margin, Distribution::Point(margin), "given")?;
+        }
+        if let Some(reading) = &destination.reading {
+            match (reading.kind, reading.matched, reading.low, reading.high) {
+                ("exact", Some(matched), ..) => inputs.observe_match_exact(matched, reading.sent)?,
+                (_, _, Some(low), Some(high)) if low < high => inputs.observe_match_interval(low, high)?,
+                _ => {}
+            }
+        }
+        if !history.windows.is_empty() {
+            inputs.observe_p0(&history.windows)?;
+        }
+        if let Some(aov) = history.aov_own_minor.filter(|aov| *aov > 0.0) {
+            inputs.observe_aov(aov / 100.0, AOV_CV, "mean of the segment's own past orders")?;
+        }
+        all.push(inputs);
+    }
+    Ok(all)
+}
+
+fn holdout(
+    configured: f64,
+    funnel: &Funnel,
+    spontaneous: Option<&Spontaneous>,
+    projections: &[Projection],
+) -> Option<HoldoutPower> {
+    let base_rate = spontaneous.map(|it| it.share).filter(|share| *share > 0.0 && *share < 1.0)?;
+    let share = if configured > 0.0 { configured } else { 0.1 };
+    let first = projections.first()?;
+    // Persons reached by at least one platform, at the assumed values.
+    let missed: f64 = projections.iter().map(|it| 1.0 - it.point.reach / it.inactives.max(1) as f64).product();
+    let plan = HoldoutPlan {
+        population: funnel.eligible as f64,
+        holdout: share,
+        base_rate,
+        alpha: 0.05,
+        power: 0.8,
+        lift: first.assumption(Field::Lift).central,
+        reached: (1.0 - missed).clamp(f64::MIN_POSITIVE, 1.0),
+        window_days: f64::from(WINDOW_DAYS),
+    };
+    let judgement = plan.judge().ok()?;
+    let mut shares = vec![share];
+    shares.extend([0.2, 0.5].into_iter().filter(|other| (other - share).abs() > 0.01));
+    let curves = shares
+        .into_iter()
+        .map(|share| {
+            let power = |step: u32| {
+                let lift = f64::from(step) * 0.05;
+                let judged = HoldoutPlan { holdout: share, lift: lift.max(1e-9), ..plan }.judge().ok()?;
+                Some((lift, judged.expected_power))
+            };
+            PowerCurve { share, points: (0..=20).filter_map(power).collect() }
+        })
+        .collect();
+    Some(HoldoutPower {
+        configured: configured > 0.0,
+        share,
+        population: funnel.eligible,
+        base_rate,
+        judgement,
+        curves,
+    })
+}
