@@ -32,15 +32,16 @@ pub(super) fn push_country(raw: &str, out: &mut String) -> Result<(), RejectReas
     if code.is_empty() {
         return Err(reason::EMPTY);
     }
-    let start = out.len();
     // XX and ZZ are what ISO 3166 leaves to users, and what systems write for "unknown".
-    let unknown = code.eq_ignore_ascii_case("XX") || code.eq_ignore_ascii_case("ZZ");
-    if code.len() != 2 || !code.bytes().all(|b| b.is_ascii_alphabetic()) || unknown {
-        return Err(reason::BAD_COUNTRY);
+    match code.as_bytes() {
+        [b'x' | b'X', b'x' | b'X'] | [b'z' | b'Z', b'z' | b'Z'] => Err(reason::BAD_COUNTRY),
+        [a, b] if a.is_ascii_alphabetic() && b.is_ascii_alphabetic() => {
+            out.push(char::from(a.to_ascii_uppercase()));
+            out.push(char::from(b.to_ascii_uppercase()));
+            Ok(())
+        }
+        _ => Err(reason::BAD_COUNTRY),
     }
-    out.push_str(code);
-    out[start..].make_ascii_uppercase();
-    Ok(())
 }
 
 /// A device id in lower case; all zeros is what a device says whose owner opted out.

@@ -158,7 +158,7 @@ fn phones(spec: &IdentifierSpec, person: &CanonicalPerson, out: &mut MemberBuf, 
             continue;
         }
         let digest = if spec.rule == Rule::PhoneDigits && value.source != Source::Declared {
-            sha256(&value.text(person).as_bytes()[1..])
+            value.sha256_from(person, 1)
         } else {
             *value.canonical(person)
         };
