@@ -103,7 +103,11 @@ mod tests {
         for length in 0..=bytes.len() {
             assert_eq!(sha256(&bytes[..length])[..], Sha256::digest(&bytes[..length])[..], "{length} bytes");
             assert_eq!(sha256_within(&bytes, length), sha256(&bytes[..length]), "{length} bytes of more");
-            assert_eq!(sha256_within(&bytes[..length], length), sha256(&bytes[..length]), "{length} bytes without room");
+            assert_eq!(
+                sha256_within(&bytes[..length], length),
+                sha256(&bytes[..length]),
+                "{length} bytes without room"
+            );
         }
         assert_eq!(sha256(b""), EMPTY);
     }

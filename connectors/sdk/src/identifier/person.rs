@@ -257,13 +257,19 @@ impl Value {
     }
 
     /// SHA-256 of the canonical text.
-    pub(super) fn canonical(&self, person: &CanonicalPerson) -> &[u8; 32] {
-        // `get_or_init` takes making the value for the rare case and leaves it to a function of its own.
+    fn canonical(&self, person: &CanonicalPerson) -> &[u8; 32] {
+        self.canonical.get_or_init(|| self.sha256_from(person, 0))
+    }
+
+    /// The same by value: a fresh digest is used as it comes, not read back from where it is kept.
+    #[inline]
+    pub(super) fn canonical_digest(&self, person: &CanonicalPerson) -> [u8; 32] {
         if let Some(digest) = self.canonical.get() {
-            return digest;
+            return *digest;
         }
         let digest = self.sha256_from(person, 0);
-        self.canonical.get_or_init(|| digest)
+        let _set_just_now = self.canonical.set(digest);
+        digest
     }
 
     /// SHA-256 of the canonical text without its first `skip` bytes.

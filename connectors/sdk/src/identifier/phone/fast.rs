@@ -19,7 +19,11 @@ struct Dialled {
 
 /// Appends the number as `+` and digits; false, with nothing appended, when not sure.
 pub(super) fn read(raw: &str, region: Option<&'static RegionFacts>, strict: bool, out: &mut String) -> bool {
-    let Some(dialled) = plain(raw.as_bytes()).or_else(|| scan(raw.as_bytes())) else { return false };
+    // Filled in place: digits written one by one are slow to load for copying.
+    let mut dialled = Dialled { digits: [0; 32], length: 0, plus: false, bracketed_zero: None };
+    if plain(raw.as_bytes(), &mut dialled).or_else(|| scan(raw.as_bytes(), &mut dialled)).is_none() {
+        return false;
+    }
     let digits = &dialled.digits[..dialled.length];
     let Some((facts, plan, national)) = resolve(&dialled, digits, region) else { return false };
     let Some(plan) = accepting(facts, plan, national, strict) else { return false };
@@ -58,8 +62,9 @@ const CLASS: [u32; 256] = {
 };
 
 /// The layouts nearly all cells have: a `+` perhaps, then digits with spaces, hyphens or several dots. Without
-/// branches by what the bytes are.
-fn plain(raw: &[u8]) -> Option<Dialled> {
+/// branches by what the bytes are. On `None` nothing but the bytes of `digits` has
+/// changed.
+fn plain(raw: &[u8], dialled: &mut Dialled) -> Option<()> {
     let raw = raw.trim_ascii();
     let plus = raw.first() == Some(&b'+');
     let raw = if plus { &raw[1..] } else { raw };
@@ -67,10 +72,9 @@ fn plain(raw: &[u8]) -> Option<Dialled> {
         return None;
     }
     // Where the next digit goes hangs on the bytes before; nothing but an addition is on that path.
-    let mut digits = [0; 32];
     let mut seen = 0;
     for byte in raw {
-        digits[(seen & 31) as usize] = *byte;
+        dialled.digits[(seen & 31) as usize] = *byte;
         seen += CLASS[*byte as usize];
     }
     let length = (seen & 63) as usize;
@@ -78,12 +82,12 @@ fn plain(raw: &[u8]) -> Option<Dialled> {
     if seen >= OTHER || one_dot || !(6..=MAX_DIGITS).contains(&length) {
         return None;
     }
-    Some(Dialled { digits, length, plus, bracketed_zero: None })
+    (dialled.length, dialled.plus) = (length, plus);
+    Some(())
 }
 
 /// The digits of a cell that holds nothing but digits, a leading `+` and separators the library knows.
-fn scan(raw: &[u8]) -> Option<Dialled> {
-    let mut dialled = Dialled { digits: [0; 32], length: 0, plus: false, bracketed_zero: None };
+fn scan(raw: &[u8], dialled: &mut Dialled) -> Option<()> {
     // A float's zeros after its dot are no digits of the number.
     let (mut dots, mut after_dot) = (0, 0u8);
     let mut at = 0;
@@ -114,7 +118,7 @@ fn scan(raw: &[u8]) -> Option<Dialled> {
         at += 1;
     }
     let float = dots == 1 && after_dot == 0;
-    (dialled.length > 5 && !float).then_some(dialled)
+    (dialled.length > 5 && !float).then_some(())
 }
 
 /// The plan a number belongs to, and its national part.
