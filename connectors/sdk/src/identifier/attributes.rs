@@ -115,7 +115,7 @@ fn push_compact_postcode(value: &str, country: &str, out: &mut String) {
     out.extend(value.chars().filter(|c| !c.is_whitespace()).flat_map(char::to_lowercase));
     let compact = &out[start..];
     let keep = match country {
-        "US" => compact.bytes().take(5).filter(u8::is_ascii_digit).count(),
+        "US" => compact.bytes().take(5).take_while(u8::is_ascii_digit).count(),
         "GB" => match compact.as_bytes() {
             [_, _, .., sector, a, b]
                 if sector.is_ascii_digit() && a.is_ascii_alphabetic() && b.is_ascii_alphabetic() =>

@@ -333,7 +333,7 @@ mod tests {
         /// The one pass for clean ASCII may leave work to the long way, but never say anything else.
         #[test]
         fn the_short_way_says_what_the_long_way_says(
-            raw in r"[ \t]?['`{<]?[a-cA-C0-9.+_'-]{0,6}[!-~]?@[a-cA-C0-9.-]{0,8}[!-~]?[.-]?[a-c0-9-]{0,3}[ .;'}]?"
+            raw in r"[ \t]?['`{<]?[a-cA-C0-9.+_'-]{0,6}([a-zA-Z]{8,40})?[!-~]?@[a-cA-C0-9.-]{0,8}[!-~]?[.-]?[a-c0-9-]{0,3}[ .;'}]?"
         ) {
             let (mut short, mut long) = (String::new(), String::new());
             prop_assert_eq!(canonicalise(&raw, false, &mut short), general(&raw, false, &mut long));

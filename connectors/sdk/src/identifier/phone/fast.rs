@@ -62,8 +62,7 @@ const CLASS: [u32; 256] = {
 };
 
 /// The layouts nearly all cells have: a `+` perhaps, then digits with spaces, hyphens or several dots. Without
-/// branches by what the bytes are. On `None` nothing but the bytes of `digits` has
-/// changed.
+/// branches by what the bytes are. On `None` only `digits` has changed.
 fn plain(raw: &[u8], dialled: &mut Dialled) -> Option<()> {
     let raw = raw.trim_ascii();
     let plus = raw.first() == Some(&b'+');
