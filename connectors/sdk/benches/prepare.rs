@@ -114,11 +114,11 @@ fn push_row(text: &mut Vec<u8>, email: Option<&[u8; 32]>, phone: Option<&[u8; 32
 }
 
 fn push_cell(text: &mut Vec<u8>, digest: Option<&[u8; 32]>) {
-    let mut cell = [b'"'; 66];
     match digest {
         Some(digest) => {
-            const_hex::encode_to_slice(digest, &mut cell[1..65]).expect("64 digits for 32 bytes");
-            text.extend_from_slice(&cell);
+            let start = text.len();
+            text.extend_from_slice(&[b'"'; 66]);
+            const_hex::encode_to_slice(digest, &mut text[start + 1..start + 65]).expect("64 digits for 32 bytes");
         }
         None => text.extend_from_slice(b"\"\""),
     }

@@ -212,9 +212,10 @@ impl MemberBuf {
     /// Starts a member; the previous one is complete.
     pub fn begin(&mut self, key: MemberKey, day: u16) {
         self.start = self.bytes.len();
-        self.bytes.extend_from_slice(&key.0);
-        self.bytes.extend_from_slice(&day.to_le_bytes());
-        self.bytes.extend_from_slice(&[0, 0]);
+        let mut header = [0; HEADER_BYTES];
+        header[..12].copy_from_slice(&key.0);
+        header[12..14].copy_from_slice(&day.to_le_bytes());
+        self.bytes.extend_from_slice(&header);
     }
     fn mask(&self) -> u16 {
         u16::from_le_bytes([self.bytes[self.start + 14], self.bytes[self.start + 15]])

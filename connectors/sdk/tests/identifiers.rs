@@ -294,6 +294,11 @@ fn names_and_places_by_metas_rules() {
     same(IdentifierKind::GivenName, "JOSE\u{301}", "josé", "");
     same(IdentifierKind::City, "Saint-Étienne", "saintetienne", "");
     same(IdentifierKind::City, "Łódź", "lodz", "");
+    same(IdentifierKind::Postcode, "94043-1351", "94043", "US");
+    // No five digits to take: those at the front, and never half a letter.
+    same(IdentifierKind::Postcode, "12a45", "12", "US");
+    let half = identify(&table::META, &options, IdentifierKind::Postcode, "é1", "US");
+    assert_eq!(half.rejected.expect("refused").code(), "nothing_left");
     same(IdentifierKind::Postcode, "SW1A 1AA", "sw1a1", "GB");
     same(IdentifierKind::Postcode, "1012 AB", "1012ab", "NL");
 }

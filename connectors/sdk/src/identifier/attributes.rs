@@ -32,15 +32,16 @@ pub(super) fn push_country(raw: &str, out: &mut String) -> Result<(), RejectReas
     if code.is_empty() {
         return Err(reason::EMPTY);
     }
-    let start = out.len();
     // XX and ZZ are what ISO 3166 leaves to users, and what systems write for "unknown".
-    let unknown = code.eq_ignore_ascii_case("XX") || code.eq_ignore_ascii_case("ZZ");
-    if code.len() != 2 || !code.bytes().all(|b| b.is_ascii_alphabetic()) || unknown {
-        return Err(reason::BAD_COUNTRY);
+    match code.as_bytes() {
+        [b'x' | b'X', b'x' | b'X'] | [b'z' | b'Z', b'z' | b'Z'] => Err(reason::BAD_COUNTRY),
+        [a, b] if a.is_ascii_alphabetic() && b.is_ascii_alphabetic() => {
+            out.push(char::from(a.to_ascii_uppercase()));
+            out.push(char::from(b.to_ascii_uppercase()));
+            Ok(())
+        }
+        _ => Err(reason::BAD_COUNTRY),
     }
-    out.push_str(code);
-    out[start..].make_ascii_uppercase();
-    Ok(())
 }
 
 /// A device id in lower case; all zeros is what a device says whose owner opted out.
@@ -114,7 +115,7 @@ fn push_compact_postcode(value: &str, country: &str, out: &mut String) {
     out.extend(value.chars().filter(|c| !c.is_whitespace()).flat_map(char::to_lowercase));
     let compact = &out[start..];
     let keep = match country {
-        "US" => compact.bytes().take(5).filter(u8::is_ascii_digit).count(),
+        "US" => compact.bytes().take(5).take_while(u8::is_ascii_digit).count(),
         "GB" => match compact.as_bytes() {
             [_, _, .., sector, a, b]
                 if sector.is_ascii_digit() && a.is_ascii_alphabetic() && b.is_ascii_alphabetic() =>

@@ -23,10 +23,12 @@ const BRACKETS: &[(char, char)] = &[('(', ')'), ('[', ']'), ('{', '}'), ('<', '>
 pub(super) fn canonicalise(raw: &str, remove_white_space: bool, out: &mut String) -> Result<usize, RejectReason> {
     let start = out.len();
     let trimmed = raw.trim_ascii();
-    if let Some(at) = ascii(trimmed.as_bytes()) {
+    if let Some(clean) = ascii(trimmed.as_bytes()) {
         out.push_str(trimmed);
-        out[start..].make_ascii_lowercase();
-        return Ok(at);
+        if clean.has_capitals {
+            out[start..].make_ascii_lowercase();
+        }
+        return Ok(clean.at);
     }
     let result = general(raw, remove_white_space, out);
     if result.is_err() {
@@ -83,56 +85,76 @@ const fn is_atom_symbol(byte: u8) -> bool {
     )
 }
 
-// What `ascii` knows of a byte, one bit each.
-const BIT_ALNUM: u8 = 1;
-const BIT_SYMBOL: u8 = 2;
-const BIT_DOT: u8 = 4;
-const BIT_HYPHEN: u8 = 8;
-const BIT_AT: u8 = 16;
-const BIT_DIGIT: u8 = 32;
-const BITS: usize = 6;
+// What `ascii` knows of a byte, one bit each; a letter or digit has none of the first four.
+const BIT_SYMBOL: u8 = 1;
+const BIT_DOT: u8 = 2;
+const BIT_HYPHEN: u8 = 4;
+const BIT_AT: u8 = 8;
+const PLANES: usize = 4;
+const BIT_UPPER: u8 = 16;
+/// Stands in no address.
+const BIT_OTHER: u8 = 32;
 
-/// Longest address the short way looks at, and what nearly all fit.
+/// Longest address the short way looks at.
 const LONG: usize = 64;
-const SHORT: usize = 32;
 
-/// Where the `@` of a clean ASCII address is. `None`: not sure.
-fn ascii(address: &[u8]) -> Option<usize> {
-    // An apostrophe or bracket at the start calls for unwrapping.
-    if address.len() > LONG || matches!(address.first()?, b'\'' | b'`' | b'{') {
-        return None;
-    }
-    let planes = if address.len() <= SHORT { planes::<SHORT>(address) } else { planes::<LONG>(address) };
-    let [alnum, symbol, dot, hyphen, at_sign, digit] = planes;
-    if at_sign.count_ones() != 1 {
-        return None;
-    }
-    let within = u64::MAX >> (LONG - address.len());
-    let local = at_sign - 1;
-    let domain = within & !(local | at_sign);
-    let mut bad = within & !(alnum | hyphen | dot | at_sign | (symbol & local));
-    // No dot stands at an end or beside a dot or the `@`; nor, in the domain, does a hyphen.
-    let end = dot | at_sign;
-    let after_end = (end << 1) | 1;
-    let last = 1 << (address.len() - 1);
-    bad |= end & (after_end | last);
-    bad |= hyphen & domain & (after_end | last);
-    bad |= dot & domain & (hyphen << 1);
-    let last_dot = (dot & domain).checked_ilog2()?;
-    let top = domain & (u64::MAX << last_dot) & !(1 << last_dot);
-    (bad == 0 && top.count_ones() > 1 && top & !digit != 0).then_some(at_sign.trailing_zeros() as usize)
+/// What is known of a clean ASCII address.
+struct Clean {
+    at: usize,
+    has_capitals: bool,
 }
 
-/// For each bit of what is known of a byte, the bytes of `address` that have it, as a mask: simple enough for the
-/// compiler to look at sixteen bytes at a time, where a loop with a table would go byte by byte.
-fn planes<const N: usize>(address: &[u8]) -> [u64; BITS] {
-    let mut block = [0; N];
-    block[..address.len()].copy_from_slice(address);
+/// `None`: not sure.
+fn ascii(address: &[u8]) -> Option<Clean> {
+    // An apostrophe or bracket at the start calls for unwrapping. At the end there is mostly a letter; then neither
+    // dot nor hyphen stands there, and the top level is not a number.
+    if matches!(address.first()?, b'\'' | b'`' | b'{') || !address.last()?.is_ascii_alphabetic() {
+        return None;
+    }
+    let ([symbol, dot, hyphen, at_sign], any) = match address.len() {
+        8..16 => planes::<8>(address)?,
+        16..=32 => planes::<16>(address)?,
+        33..=LONG => planes::<32>(address)?,
+        _ => return None,
+    };
+    if any & BIT_OTHER != 0 || at_sign.count_ones() != 1 {
+        return None;
+    }
+    let domain = !(at_sign | (at_sign - 1));
+    // No dot stands at the start or beside a dot or the `@`; nor, in the domain, does a hyphen.
+    let end = dot | at_sign;
+    let after_end = (end << 1) | 1;
+    let bad = (symbol & domain) | (end & after_end) | (hyphen & domain & after_end) | (dot & domain & (hyphen << 1));
+    let last_dot = (dot & domain).checked_ilog2()? as usize;
+    let top_is_long = address.len() - last_dot > 2;
+    (bad == 0 && top_is_long)
+        .then_some(Clean { at: at_sign.trailing_zeros() as usize, has_capitals: any & BIT_UPPER != 0 })
+}
+
+/// For each bit of what is known of a byte, the bytes of `address` that have it, as a mask; and the bits that any
+/// byte has. `None` unless the address has `N` to `2 * N` bytes: it is taken as its first `N` and its last `N`, which
+/// may overlap, so that nothing is copied and every length costs the same.
+fn planes<const N: usize>(address: &[u8]) -> Option<([u64; PLANES], u8)> {
+    let (first, last) = (address.first_chunk::<N>()?, address.last_chunk::<N>()?);
+    let ((mut planes, any), (rest, any_rest)) = (gather(first), gather(last));
+    let offset = address.len() - N;
+    for (plane, rest) in planes.iter_mut().zip(rest) {
+        *plane |= rest << offset;
+    }
+    Some((planes, any | any_rest))
+}
+
+/// Simple enough for the compiler to look at sixteen bytes at a time, where a loop with a table would go byte by byte.
+#[inline(always)]
+fn gather<const N: usize>(chunk: &[u8; N]) -> ([u64; PLANES], u8) {
+    let mut block = *chunk;
+    let mut any = 0;
     for byte in &mut block {
         let b = *byte;
         let within = |first: u8, last: u8| b.wrapping_sub(first) <= last - first;
-        let letter = (b | 0x20).wrapping_sub(b'a') < 26;
-        let digit = within(b'0', b'9');
+        let upper = within(b'A', b'Z');
+        let alphanumeric = within(b'a', b'z') | upper | within(b'0', b'9');
+        let (dot, hyphen, at_sign) = (b == b'.', b == b'-', b == b'@');
         let symbol = within(b'#', b'\'')
             | within(b'*', b'+')
             | within(b'^', b'`')
@@ -141,14 +163,15 @@ fn planes<const N: usize>(address: &[u8]) -> [u64; BITS] {
             | (b == b'/')
             | (b == b'=')
             | (b == b'?');
-        *byte = (u8::from(letter | digit) * BIT_ALNUM)
-            | (u8::from(symbol) * BIT_SYMBOL)
-            | (u8::from(b == b'.') * BIT_DOT)
-            | (u8::from(b == b'-') * BIT_HYPHEN)
-            | (u8::from(b == b'@') * BIT_AT)
-            | (u8::from(digit) * BIT_DIGIT);
+        *byte = (u8::from(symbol) * BIT_SYMBOL)
+            | (u8::from(dot) * BIT_DOT)
+            | (u8::from(hyphen) * BIT_HYPHEN)
+            | (u8::from(at_sign) * BIT_AT)
+            | (u8::from(upper) * BIT_UPPER)
+            | (u8::from(!(alphanumeric | dot | hyphen | at_sign | symbol)) * BIT_OTHER);
+        any |= *byte;
     }
-    let mut planes = [0; BITS];
+    let mut planes = [0; PLANES];
     for (group, bytes) in block.as_chunks::<8>().0.iter().enumerate() {
         let bytes = u64::from_le_bytes(*bytes);
         for (bit, plane) in planes.iter_mut().enumerate() {
@@ -157,7 +180,7 @@ fn planes<const N: usize>(address: &[u8]) -> [u64; BITS] {
             *plane |= gathered << (8 * group);
         }
     }
-    planes
+    (planes, any)
 }
 
 /// The long way: every rule, in order.
@@ -310,7 +333,7 @@ mod tests {
         /// The one pass for clean ASCII may leave work to the long way, but never say anything else.
         #[test]
         fn the_short_way_says_what_the_long_way_says(
-            raw in r"[ \t]?['`{<]?[a-cA-C0-9.+_'-]{0,6}[!-~]?@[a-cA-C0-9.-]{0,8}[!-~]?[.-]?[a-c0-9-]{0,3}[ .;'}]?"
+            raw in r"[ \t]?['`{<]?[a-cA-C0-9.+_'-]{0,6}([a-zA-Z]{8,40})?[!-~]?@[a-cA-C0-9.-]{0,8}[!-~]?[.-]?[a-c0-9-]{0,3}[ .;'}]?"
         ) {
             let (mut short, mut long) = (String::new(), String::new());
             prop_assert_eq!(canonicalise(&raw, false, &mut short), general(&raw, false, &mut long));

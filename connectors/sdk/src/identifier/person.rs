@@ -5,7 +5,7 @@ use std::fmt;
 
 use super::attributes::{push_country, push_mobile_id, push_name};
 use super::email::{self, Folded, MAX_ADDRESS};
-use super::hash::{self, sha256};
+use super::hash::{self, sha256, sha256_within};
 use super::phone::PhoneReader;
 use super::text::{parse_digest, push_tidy};
 use super::{IdentifierKind, NormalizationOptions, Rule, reason};
@@ -86,9 +86,16 @@ pub(super) struct Value {
     pub gmail: bool,
 }
 
+/// Laid behind the text, so that hashing finds whole blocks.
+const ROOM: &str = match str::from_utf8(&[0; hash::ROOM]) {
+    Ok(room) => room,
+    Err(_) => unreachable!(),
+};
+
 /// What a person canonically is. Reused from person to person: buffers keep their capacity.
 #[derive(Default)]
 pub struct CanonicalPerson {
+    /// The canonical values one after another, then [`ROOM`].
     text: String,
     emails: Vec<Value>,
     phones: Vec<Value>,
@@ -143,7 +150,7 @@ impl CanonicalPerson {
 
     /// Nothing by which anybody could find the person.
     pub fn is_empty(&self) -> bool {
-        self.emails.is_empty() && self.phones.is_empty() && self.mobile_ids.is_empty() && self.text.is_empty()
+        self.emails.is_empty() && self.phones.is_empty() && self.mobile_ids.is_empty() && self.text.len() <= ROOM.len()
     }
 
     pub(super) fn is_dropped(&self, slot: Slot) -> bool {
@@ -198,6 +205,18 @@ impl CanonicalPerson {
         }
     }
 
+    /// The first of its kind needs no search, and is written where it stays.
+    #[inline(always)]
+    fn push_cell(&mut self, kind: IdentifierKind, span: Span, at: usize, source: Source, gmail: bool) {
+        let values = if kind == IdentifierKind::Email { &mut self.emails } else { &mut self.phones };
+        if values.is_empty() {
+            values.push(Value::new(span, at, source, gmail));
+        } else {
+            self.push_unique(kind, Value::new(span, at, source, gmail));
+        }
+    }
+
+    #[inline(never)]
     fn push_unique(&mut self, kind: IdentifierKind, value: Value) {
         let (values, most) = match kind {
             IdentifierKind::Email => (&self.emails, MAX_EMAILS),
@@ -221,6 +240,7 @@ impl CanonicalPerson {
 }
 
 impl Value {
+    #[inline(always)]
     fn new(span: Span, at: usize, source: Source, gmail: bool) -> Self {
         let at = u8::try_from(at).expect("a local part has at most 64 bytes");
         Self { span, at, source, canonical: OnceCell::new(), identity: OnceCell::new(), gmail }
@@ -237,8 +257,25 @@ impl Value {
     }
 
     /// SHA-256 of the canonical text.
-    pub(super) fn canonical(&self, person: &CanonicalPerson) -> &[u8; 32] {
-        self.canonical.get_or_init(|| sha256(self.text(person).as_bytes()))
+    fn canonical(&self, person: &CanonicalPerson) -> &[u8; 32] {
+        self.canonical.get_or_init(|| self.sha256_from(person, 0))
+    }
+
+    /// The same by value: a fresh digest is used as it comes, not read back from where it is kept.
+    #[inline]
+    pub(super) fn canonical_digest(&self, person: &CanonicalPerson) -> [u8; 32] {
+        if let Some(digest) = self.canonical.get() {
+            return *digest;
+        }
+        let digest = self.sha256_from(person, 0);
+        let _set_just_now = self.canonical.set(digest);
+        digest
+    }
+
+    /// SHA-256 of the canonical text without its first `skip` bytes.
+    pub(super) fn sha256_from(&self, person: &CanonicalPerson, skip: u32) -> [u8; 32] {
+        let (start, end) = (self.span.start + skip, self.span.end);
+        sha256_within(&person.text.as_bytes()[start as usize..], (end - start) as usize)
     }
 
     fn identity(&self, person: &CanonicalPerson, email: bool) -> &[u8; 32] {
@@ -276,6 +313,7 @@ impl Canonicaliser {
             Self::mobile_id(id, out);
         }
         Self::attributes(raw, out);
+        out.text.push_str(ROOM);
     }
 
     fn emails(&self, raw: &RawPerson<'_>, out: &mut CanonicalPerson) {
@@ -313,7 +351,7 @@ impl Canonicaliser {
         let at = email::canonicalise(cell, source == Source::SpacedCell, &mut out.text)?;
         let span = out.span_from(start);
         let gmail = email::folds(Rule::EmailFoldGmail, &out.text[start + at + 1..], &self.gmail_domains);
-        out.push_unique(IdentifierKind::Email, Value::new(span, at, source, gmail));
+        out.push_cell(IdentifierKind::Email, span, at, source, gmail);
         Ok(())
     }
 
@@ -326,7 +364,7 @@ impl Canonicaliser {
             match self.phones.read(cell, raw.country, &mut out.text) {
                 Ok(()) => {
                     let span = out.span_from(start);
-                    out.push_unique(IdentifierKind::Phone, Value::new(span, 0, Source::Cell, false));
+                    out.push_cell(IdentifierKind::Phone, span, 0, Source::Cell, false);
                 }
                 Err(reason) => out.reject(IdentifierKind::Phone, reason),
             }

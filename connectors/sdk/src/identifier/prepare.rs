@@ -96,18 +96,19 @@ impl Preparer {
         slots
     }
 
+    #[inline]
     fn email_digest(&self, spec: &IdentifierSpec, value: &Value, person: &CanonicalPerson) -> Option<[u8; 32]> {
         if spec.rule == Rule::Canonical || value.source == Source::Declared {
-            return Some(*value.canonical(person));
+            return Some(value.canonical_digest(person));
         }
         let address = value.text(person);
         let at = usize::from(value.at);
         if !email::folds(spec.rule, &address[at + 1..], &self.gmail_domains) {
-            return Some(*value.canonical(person));
+            return Some(value.canonical_digest(person));
         }
         let mut buffer = [0; MAX_ADDRESS];
         match email::fold(address, at, spec.rule == Rule::EmailAlphanumericLocal, &mut buffer) {
-            Folded::Unchanged => Some(*value.canonical(person)),
+            Folded::Unchanged => Some(value.canonical_digest(person)),
             Folded::Changed(length) => Some(sha256(&buffer[..length])),
             Folded::Empty => None,
         }
@@ -158,9 +159,9 @@ fn phones(spec: &IdentifierSpec, person: &CanonicalPerson, out: &mut MemberBuf, 
             continue;
         }
         let digest = if spec.rule == Rule::PhoneDigits && value.source != Source::Declared {
-            sha256(&value.text(person).as_bytes()[1..])
+            value.sha256_from(person, 1)
         } else {
-            *value.canonical(person)
+            value.canonical_digest(person)
         };
         if push_digest(IdentifierKind::Phone, &digest, slots == 0, out, count) {
             slots |= 1 << index;

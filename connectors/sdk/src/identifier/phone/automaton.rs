@@ -17,8 +17,8 @@ enum Node {
 /// Tells which of several patterns match a whole string of digits.
 #[derive(Debug)]
 pub(super) struct Automaton {
-    /// State 0 is the dead one, state 1 the start.
-    next: Vec<[u16; 10]>,
+    /// State 0 is the dead one, state 1 the start. Six of sixteen are never looked at: a step is a shift and a load.
+    next: Vec<[u16; 16]>,
     accept: Vec<u32>,
 }
 
@@ -40,7 +40,7 @@ impl Automaton {
     pub(super) fn run(&self, digits: &[u8]) -> u32 {
         let mut state = 1u16;
         for byte in digits {
-            state = self.next[state as usize][(byte & 15).min(9) as usize];
+            state = self.next[state as usize][(byte & 15) as usize];
             if state == 0 {
                 return 0;
             }
@@ -201,7 +201,7 @@ impl Builder {
     }
 
     fn determine(&self, starts: Vec<usize>) -> Automaton {
-        let mut automaton = Automaton { next: vec![[0; 10]], accept: vec![0] };
+        let mut automaton = Automaton { next: vec![[0; 16]], accept: vec![0] };
         let dead = (Vec::new(), 0);
         let start = self.closure(starts);
         let mut known = HashMap::from([(dead.clone(), 0u16), (start.clone(), 1)]);
@@ -209,8 +209,8 @@ impl Builder {
         let mut at = 1;
         while at < states.len() {
             let (nodes, mask) = states[at].clone();
-            let mut row = [0; 10];
-            for (digit, target) in row.iter_mut().enumerate() {
+            let mut row = [0; 16];
+            for (digit, target) in row.iter_mut().take(10).enumerate() {
                 let reached = nodes.iter().filter_map(|node| match self.nodes[*node] {
                     Node::Digit(set, then) if set & (1 << digit) != 0 => Some(then),
                     _ => None,

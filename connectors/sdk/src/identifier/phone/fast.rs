@@ -10,7 +10,7 @@ const MAX_DIGITS: usize = 17;
 
 /// A cell as digits.
 struct Dialled {
-    digits: [u8; MAX_DIGITS],
+    digits: [u8; 32],
     length: usize,
     plus: bool,
     /// The digit before which a `(0)` stands.
@@ -19,7 +19,11 @@ struct Dialled {
 
 /// Appends the number as `+` and digits; false, with nothing appended, when not sure.
 pub(super) fn read(raw: &str, region: Option<&'static RegionFacts>, strict: bool, out: &mut String) -> bool {
-    let Some(dialled) = plain(raw.as_bytes()).or_else(|| scan(raw.as_bytes())) else { return false };
+    // Filled in place: digits written one by one are slow to load for copying.
+    let mut dialled = Dialled { digits: [0; 32], length: 0, plus: false, bracketed_zero: None };
+    if plain(raw.as_bytes(), &mut dialled).or_else(|| scan(raw.as_bytes(), &mut dialled)).is_none() {
+        return false;
+    }
     let digits = &dialled.digits[..dialled.length];
     let Some((facts, plan, national)) = resolve(&dialled, digits, region) else { return false };
     let Some(plan) = accepting(facts, plan, national, strict) else { return false };
@@ -38,12 +42,13 @@ fn begins(digits: &[u8], prefix: &str) -> bool {
     digits.len() >= prefix.len() && prefix.bytes().zip(digits).all(|(a, b)| a == *b)
 }
 
-// What a byte is to `plain`. A digit adds one to the count of digits, a dot to the count of dots.
-const DIGIT: u16 = 1;
-const DOTS: u16 = 1 << 6;
-const OTHER: u16 = 1 << 12;
+// What a byte is to `plain`. A digit adds one to the count of digits, a dot to the count of dots, and what
+// is neither nor a separator to the count above them.
+const DIGIT: u32 = 1;
+const DOTS: u32 = 1 << 6;
+const OTHER: u32 = 1 << 12;
 
-const CLASS: [u16; 256] = {
+const CLASS: [u32; 256] = {
     let mut class = [OTHER; 256];
     let mut digit = b'0';
     while digit <= b'9' {
@@ -57,33 +62,31 @@ const CLASS: [u16; 256] = {
 };
 
 /// The layouts nearly all cells have: a `+` perhaps, then digits with spaces, hyphens or several dots. Without
-/// branches by what the bytes are.
-fn plain(raw: &[u8]) -> Option<Dialled> {
+/// branches by what the bytes are. On `None` only `digits` has changed.
+fn plain(raw: &[u8], dialled: &mut Dialled) -> Option<()> {
     let raw = raw.trim_ascii();
     let plus = raw.first() == Some(&b'+');
     let raw = if plus { &raw[1..] } else { raw };
     if raw.len() > 31 || !raw.first()?.is_ascii_digit() {
         return None;
     }
-    let mut digits = [0; 32];
-    let mut seen = 0u16;
+    // Where the next digit goes hangs on the bytes before; nothing but an addition is on that path.
+    let mut seen = 0;
     for byte in raw {
-        digits[(seen & 31) as usize] = *byte;
-        seen += CLASS[*byte as usize] & (DIGIT | DOTS);
-        seen |= CLASS[*byte as usize] & OTHER;
+        dialled.digits[(seen & 31) as usize] = *byte;
+        seen += CLASS[*byte as usize];
     }
-    let length = usize::from(seen & 63);
+    let length = (seen & 63) as usize;
     let one_dot = (seen >> 6) & 63 == 1;
-    if seen & OTHER != 0 || one_dot || !(6..=MAX_DIGITS).contains(&length) {
+    if seen >= OTHER || one_dot || !(6..=MAX_DIGITS).contains(&length) {
         return None;
     }
-    let digits = *digits.first_chunk()?;
-    Some(Dialled { digits, length, plus, bracketed_zero: None })
+    (dialled.length, dialled.plus) = (length, plus);
+    Some(())
 }
 
 /// The digits of a cell that holds nothing but digits, a leading `+` and separators the library knows.
-fn scan(raw: &[u8]) -> Option<Dialled> {
-    let mut dialled = Dialled { digits: [0; MAX_DIGITS], length: 0, plus: false, bracketed_zero: None };
+fn scan(raw: &[u8], dialled: &mut Dialled) -> Option<()> {
     // A float's zeros after its dot are no digits of the number.
     let (mut dots, mut after_dot) = (0, 0u8);
     let mut at = 0;
@@ -91,7 +94,7 @@ fn scan(raw: &[u8]) -> Option<Dialled> {
         let byte = raw[at];
         match byte {
             b'0'..=b'9' => {
-                *dialled.digits.get_mut(dialled.length)? = byte;
+                *dialled.digits.get_mut(dialled.length).filter(|_| dialled.length < MAX_DIGITS)? = byte;
                 dialled.length += 1;
                 after_dot |= byte & 15;
             }
@@ -114,7 +117,7 @@ fn scan(raw: &[u8]) -> Option<Dialled> {
         at += 1;
     }
     let float = dots == 1 && after_dot == 0;
-    (dialled.length > 5 && !float).then_some(dialled)
+    (dialled.length > 5 && !float).then_some(())
 }
 
 /// The plan a number belongs to, and its national part.

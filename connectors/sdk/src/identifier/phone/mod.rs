@@ -29,23 +29,39 @@ const FRENCH_OVERSEAS: [i32; 4] = [262, 590, 594, 596];
 #[derive(Debug)]
 pub(super) struct PhoneReader {
     strict: bool,
+    /// The region read last, as the row wrote it: rows of one country follow each other.
+    last: Option<([u8; 2], Option<&'static RegionFacts>)>,
 }
 
 impl PhoneReader {
     pub(super) fn new(strict: bool) -> Self {
-        Self { strict }
+        Self { strict, last: None }
     }
 
     /// Appends the number as `+` and digits. `region` is the row's country, in any case, possibly unknown or blank.
     /// Nothing is appended on refusal.
     pub(super) fn read(&mut self, raw: &str, region: &str, out: &mut String) -> Result<(), RejectReason> {
-        let region = plan::region(region);
+        let region = self.region(region);
         if fast::read(raw, region, self.strict, out) {
             return Ok(());
         }
         let (country_code, national) = settle(full(raw, region.and_then(Home::of))?, self.strict)?;
         push_e164(country_code, &national, out);
         Ok(())
+    }
+}
+
+impl PhoneReader {
+    fn region(&mut self, name: &str) -> Option<&'static RegionFacts> {
+        let Ok(letters) = <[u8; 2]>::try_from(name.as_bytes()) else { return plan::region(name) };
+        match self.last {
+            Some((last, facts)) if last == letters => facts,
+            _ => {
+                let facts = plan::region(name);
+                self.last = Some((letters, facts));
+                facts
+            }
+        }
     }
 }
 
