@@ -467,7 +467,7 @@ fn power(page: &mut String, it: &HoldoutPower) {
         lines(caption, &series, &[0.0, 0.25, 0.5, 0.75, 1.0], &[0.0, 0.2, 0.4, 0.6, 0.8, 1.0], (&percent, &percent));
     let _ = writeln!(
         page,
-        "<p class=\"note\">Chance to see the effect (up) if ads raise buying by so much among the people they reach (right). Wanted: 80 %.</p>\
+        "<p class=\"note\">Chance to see the effect (up) if ads raise buying by so much among the people they reach (right). Wanted: 80 %.</p>\
          <div class=\"plot axis\">{chart}</div><p class=\"note\">{}.</p></section>",
         escape(&words.join("; "))
     );
@@ -475,7 +475,10 @@ fn power(page: &mut String, it: &HoldoutPower) {
 
 fn matrix(page: &mut String, matrix: &Matrix) {
     let high = matrix.high_value.map_or(String::new(), |people| {
-        format!(" {} of them once bought often and well (R1–2, F4–5, M4–5): the first to win back.", grouped(people))
+        format!(
+            " {} customers bought often and well (F4–5, M4–5) and are silent now (R1–2): the first to win back.",
+            grouped(people)
+        )
     });
     section(
         page,
@@ -510,7 +513,7 @@ fn matrix(page: &mut String, matrix: &Matrix) {
                 if win { " class=\"win\"" } else { "" },
                 0.06 + 0.4 * people as f64 / most as f64,
                 grouped(people),
-                if win { "<span aria-label=\"to win back\"> *</span>" } else { "" }
+                if win { "<span role=\"img\" aria-label=\"to win back\"> *</span>" } else { "" }
             );
         }
         page.push_str("</tr>");
