@@ -12,7 +12,7 @@ use crate::shop::{Plan, Shop};
 
 const KILLS: usize = 200;
 /// Between two changes of the warehouse.
-const KILLS_A_CYCLE: usize = 4;
+const KILLS_A_CYCLE: usize = 5;
 
 /// One set is drawn for each run that is to be killed.
 const FAULTS: &[&str] = &[
@@ -39,7 +39,7 @@ fn killed_at_any_moment_the_audiences_end_up_exact() {
     while kills < KILLS {
         let now = shop.expected();
         let length = if cycles == 0 { first } else { refresh };
-        assert!(now.held_out > 20, "the holdout has something to do: {}", now.held_out);
+        assert!(now.held_out > 10, "the holdout has something to do: {}", now.held_out);
         for _ in 0..KILLS_A_CYCLE {
             let rules = FAULTS[shop.draws.below(FAULTS.len() as u64) as usize];
             shop.world().set_faults(rules.parse().expect("a fault rule"));
@@ -73,7 +73,7 @@ fn killed_at_any_moment_the_audiences_end_up_exact() {
         refresh.as_millis(),
         started.elapsed().as_secs_f64()
     );
-    assert!(while_sending > KILLS / 4, "only {while_sending} kills hit a run that was sending");
+    assert!(while_sending > KILLS / 8, "only {while_sending} kills hit a run that was sending");
 }
 
 /// `REVEIL_IT_SEED` chooses other moments, faults and customers.
@@ -81,7 +81,7 @@ fn killed_at_any_moment_the_audiences_end_up_exact() {
 /// Small batches, so that a run is mostly requests. Google's are larger, because it allows 300 requests a minute.
 fn open() -> Shop {
     let seed = std::env::var("REVEIL_IT_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or(20_261);
-    let shop = Shop::open(&Plan { customers: 3_000, seed, batch_members: 15, ..Plan::default() });
+    let shop = Shop::open(&Plan { customers: 2_000, seed, batch_members: 15, ..Plan::default() });
     shop.write_config(&shop.config(15).replacen("batch_members = 15", "batch_members = 6", 1));
     shop
 }
