@@ -45,7 +45,7 @@ pub struct SandboxArgs {
     /// Enforce the platforms' quotas
     #[arg(long)]
     quotas: bool,
-    /// Faults to inject, as in "meta/AddUsers=429:5%"; the sandbox's README lists them
+    /// Faults to inject, as in "meta.users.add:throttle=613@0.05"; the sandbox's README lists them
     #[arg(long, default_value = "", value_name = "RULES")]
     faults: String,
     #[arg(long, default_value_t = 1)]

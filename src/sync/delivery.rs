@@ -173,8 +173,7 @@ impl Delivery<'_> {
             .iter()
             .find(|prepared| prepared.name == self.destination.name)
             .expect("every destination of the run was prepared");
-        let earlier = confirm(self.destination, &self.ledger, self.clock, self.progress, self.options.wait).await?;
-        note_confirmed(&earlier, report);
+        let earlier = self.confirm(report).await?;
         if earlier.pending > 0 {
             report.warnings.push(format!(
                 "the platform has not decided on {} members of an earlier run; nothing new was sent",
@@ -208,11 +207,10 @@ impl Delivery<'_> {
             let replaced_from = if full { Some(self.next_second().await) } else { None };
             self.send(&plan, audience, full, report).await?;
             report.sent_all = true;
-            let confirmed =
-                confirm(self.destination, &self.ledger, self.clock, self.progress, self.options.wait).await?;
-            note_confirmed(&confirmed, report);
+            let mut confirmed = self.confirm(report).await?;
             if let Some(from) = replaced_from.filter(|_| confirmed.pending == 0 && confirmed.failed_members == 0) {
                 self.finish_replace(&plan, audience, from, report).await?;
+                confirmed = self.confirm(report).await?;
             }
             if confirmed.pending == 0 && confirmed.failed_members == 0 {
                 self.with_ledger(Ledger::end_replace)?;
@@ -347,23 +345,30 @@ impl Delivery<'_> {
         report: &mut DestinationReport,
     ) -> Result<(), SyncError> {
         let descriptor = self.destination.connector.descriptor();
-        match descriptor.capabilities.replace {
+        let ticket = match descriptor.capabilities.replace {
             Replace::No => return Ok(()),
-            Replace::Swap => {}
+            Replace::Swap => None,
             Replace::Sweep => {
-                self.destination.connector.sweep(&self.destination.context(), audience, from).await?;
                 report.counts.requests += 1;
+                self.destination.connector.sweep(&self.destination.context(), audience, from).await?.ticket
             }
-        }
+        };
         for batch in plan.batches(Operation::Remove, self.destination.batch_members as usize, None) {
             let batch = batch?;
             let now = self.clock.now();
             self.with_ledger(|ledger| {
+                // The removals stand or fall with the sweep's own verdict.
                 let seq = ledger.intend(&batch)?;
-                ledger.accept(seq, &[], None, now)
+                ledger.accept(seq, &[], ticket.as_deref(), now)
             })?;
         }
         Ok(())
+    }
+
+    async fn confirm(&self, report: &mut DestinationReport) -> Result<Confirmed, SyncError> {
+        let confirmed = confirm(self.destination, &self.ledger, self.clock, self.progress, self.options.wait).await?;
+        note_confirmed(&confirmed, report);
+        Ok(confirmed)
     }
 
     /// Waits for the next whole second, which the connectors' sweeps can name: whoever was added before this run was

@@ -92,7 +92,6 @@ impl<'a> Gatherer<'a> {
     ///
     /// # Errors
     /// When the temporary files cannot be made.
-    #[expect(clippy::too_many_arguments, reason = "what one run gathers with, named at its only call site")]
     pub fn new(
         rules: Rules<'a>,
         prepare: &PrepareConfig,
