@@ -119,6 +119,7 @@ mod text {
 
     use crate::cli::plan::exclusions;
     use crate::cli::roi::page::page;
+    use crate::cli::roi::text::hanging;
     use crate::cli::table::{Align, Table, count, percent, share};
     use crate::demo::report::{DemoReport, DestinationPart};
     use crate::sync::eligibility::reason;
@@ -289,7 +290,9 @@ mod text {
         }
         text.push_str(&table.render(5));
         if let Some(reading) = &part.observation {
-            writeln!(text, "     The platform's figure: {}", reading.definition)?;
+            let mut wrapped = Vec::new();
+            hanging(&mut wrapped, "     The platform's figure: ", &reading.definition)?;
+            text.push_str(&String::from_utf8(wrapped)?);
         }
         if part.destination == report.destinations.last().map_or("", |last| &last.destination) {
             writeln!(

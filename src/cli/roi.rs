@@ -8,7 +8,7 @@ mod measure;
 pub mod page;
 mod plan;
 mod project;
-mod text;
+pub mod text;
 
 use std::io::Write;
 

@@ -146,6 +146,7 @@ async fn engine(options: &DemoOptions, sandbox: &Sandbox, clock: &VirtualClock) 
     sources.environment.extend(settings::secrets());
     let config = config::load(&path, &sources)?;
     let store = Store::open(&config.state_dir).await?;
+    settings::write_member_key(&config.state_dir, options.seed)?;
     Ok(Engine {
         config,
         base_dir: options.dir.clone(),

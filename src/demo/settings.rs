@@ -2,6 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
+use sha2::{Digest as _, Sha256};
+
 /// What the sandbox accepts; no secret of anybody.
 const SECRETS: [(&str, &str); 3] = [
     ("SANDBOX_META_TOKEN", "sandbox-meta-token"),
@@ -33,6 +35,24 @@ pub fn write(dir: &Path, port: u16) -> anyhow::Result<PathBuf> {
             .map_err(|error| anyhow::anyhow!("{} cannot be written: {error}", path.display()))?;
     }
     Ok(dir.join("reveil.toml"))
+}
+
+/// The key of the members' keys, made of the seed: the same seed shows the same figures. Real ones are random.
+///
+/// # Errors
+/// With the file's name.
+pub fn write_member_key(state_dir: &Path, seed: u64) -> anyhow::Result<()> {
+    use std::os::unix::fs::OpenOptionsExt as _;
+    let key = Sha256::new().chain_update(b"reveil demo").chain_update(seed.to_be_bytes()).finalize();
+    let path = state_dir.join("member.key");
+    let mut options = std::fs::OpenOptions::new();
+    options
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(&path)
+        .and_then(|mut file| std::io::Write::write_all(&mut file, &key))
+        .map_err(|error| anyhow::anyhow!("{} cannot be written: {error}", path.display()))
 }
 
 fn absolute(dir: &Path) -> PathBuf {
