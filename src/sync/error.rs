@@ -18,7 +18,7 @@ pub enum SyncError {
     Temporary(#[from] std::io::Error),
     #[error("{0}")]
     Protocol(&'static str),
-    #[error("another run of this audience is under way")]
+    #[error("another run holds this audience; wait until it ends, or stop it")]
     Busy,
     #[error("{}", refused(.0))]
     Guarded(Vec<Refusal>),
