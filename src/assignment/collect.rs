@@ -4,7 +4,8 @@ use std::path::Path;
 
 use super::{Arm, AssignmentError, Merger, Record, path, planned_share};
 use crate::identity::Arm as Draw;
-use crate::sync::gather::{Decision, Gathered, Refiner};
+use crate::sync::gather::Gathered;
+use crate::sync::refine::{Decision, Refiner};
 
 /// Adds the arms of what `delivered` destinations were sent to the audience's file. Returns how many customers were
 /// assigned for the first time. A run that withholds nobody assigns nobody.

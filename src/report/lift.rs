@@ -23,7 +23,8 @@ use crate::segment;
 use crate::segment::sql::outcome_query;
 use crate::sync::Engine;
 use crate::sync::engine::Scratch;
-use crate::sync::gather::{arms, load_member_key, member_key};
+use crate::sync::gather::arms;
+use crate::sync::member_key::{load_member_key, member_key};
 use crate::warehouse::{self, Columns, Source};
 
 /// Revenue of the days before assignment that CUPED takes out.

@@ -9,16 +9,16 @@ use std::path::Path;
 
 use arrow_array::RecordBatch;
 use reveil_sdk::identifier::{CanonicalPerson, Canonicaliser, IdentifierTable, Preparer, Slot};
-use reveil_sdk::{IdentifierKind, MemberBuf, MemberKey};
-use sha2::{Digest as _, Sha256};
+use reveil_sdk::{IdentifierKind, MemberBuf};
 
-use super::eligibility::{Excluded, Rules, reason};
+use super::eligibility::{Excluded, Rules};
 use super::error::SyncError;
-use super::funnel::{Exclusions, Funnel};
+use super::funnel::Funnel;
+use super::member_key::member_key;
 use super::progress::Progress;
 use super::row::{Cells, FactTexts, RowReader, State};
 use crate::config::{Config, PrepareConfig};
-use crate::identity::{Arm, Drop, Holdout, HoldoutBuilder, Identity, IdentityBuilder, Role};
+use crate::identity::{Arm, Holdout, HoldoutBuilder, Identity, IdentityBuilder, Role};
 use crate::ledger::{Target, TargetRow, TargetWriter, consent};
 use crate::report::identifiers::IdentifierCounter;
 use crate::warehouse::BatchStream;
@@ -284,12 +284,6 @@ pub async fn gather(
     tokio::task::block_in_place(|| gatherer.finish())
 }
 
-/// Who a customer is to the platforms: says nothing without the key.
-pub(crate) fn member_key(secret: &[u8; 32], customer_id: &str) -> MemberKey {
-    let digest = Sha256::new().chain_update(secret).chain_update(customer_id.as_bytes()).finalize();
-    MemberKey(*digest.first_chunk().expect("32 bytes"))
-}
-
 /// Customer ids in row order, on disk until the units are known. The file has no name and goes with the run.
 struct IdSpool {
     file: std::io::BufWriter<std::fs::File>,
@@ -325,158 +319,5 @@ impl IdSpool {
             each(index, std::str::from_utf8(&id).map_err(std::io::Error::other)?)?;
         }
         Ok(())
-    }
-}
-
-/// Decides about each prepared row with what only the whole segment shows: shared identifiers and the holdout.
-pub struct Refiner<'g> {
-    gathered: &'g Gathered,
-    /// Rows already counted; rows may be asked about twice.
-    counted: Vec<u64>,
-    pub excluded: Exclusions,
-}
-
-/// What becomes of a prepared row.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Decision {
-    Send,
-    /// Withheld as control group; would have been sent.
-    HeldOut,
-    LeftOut,
-}
-
-impl std::fmt::Debug for Refiner<'_> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Refiner").finish_non_exhaustive()
-    }
-}
-
-impl<'g> Refiner<'g> {
-    pub fn new(gathered: &'g Gathered) -> Self {
-        let words = gathered.funnel.customers.div_ceil(64) as usize;
-        Self { gathered, counted: vec![0; words], excluded: Exclusions::default() }
-    }
-
-    /// What remains of the row goes to `out` when something was dropped; false leaves the member out.
-    pub fn refine(&mut self, row: TargetRow<'_>, out: &mut MemberBuf) -> bool {
-        self.decide(row, out) == Decision::Send
-    }
-
-    /// As [`Refiner::refine`], telling who is withheld from who is left out for another reason.
-    pub fn decide(&mut self, row: TargetRow<'_>, out: &mut MemberBuf) -> Decision {
-        let identity = &self.gathered.identity;
-        if identity.any_verdict(row.index) {
-            let mut dropped: Option<Drop> = None;
-            let verdict = |slot: u8| identity.verdict(row.index, slot);
-            let (mut lost_emails, mut lost_phones) = (0_u8, 0_u8);
-            for bit in 0..7 {
-                for (slots, lost, slot) in
-                    [(row.email_slots, &mut lost_emails, bit), (row.phone_slots, &mut lost_phones, bit + 8)]
-                {
-                    if slots & (1 << bit) != 0
-                        && let Some(why) = verdict(slot)
-                    {
-                        *lost |= 1 << bit;
-                        dropped = Some(dropped.map_or(why, |known| known.min(why)));
-                    }
-                }
-            }
-            if let Some(why) = dropped
-                && !keep_rest(row, lost_emails, lost_phones, out)
-            {
-                self.count(row.index, reason_of(why));
-                return Decision::LeftOut;
-            }
-        }
-        let held_out = self.gathered.holdout.as_ref().is_some_and(|holdout| holdout.held_out(row.index));
-        if held_out {
-            self.count(row.index, reason::HOLDOUT);
-            return Decision::HeldOut;
-        }
-        Decision::Send
-    }
-
-    fn count(&mut self, index: u32, reason: &'static str) {
-        let (word, bit) = (index as usize / 64, 1_u64 << (index % 64));
-        if self.counted[word] & bit == 0 {
-            self.counted[word] |= bit;
-            self.excluded.add(reason, 1);
-        }
-    }
-}
-
-fn reason_of(why: Drop) -> &'static str {
-    match why {
-        Drop::SharedPlaceholder => reason::SHARED_PLACEHOLDER,
-        Drop::HeldByActive => reason::HELD_BY_ACTIVE,
-        Drop::HeldByRefused => reason::HELD_BY_REFUSED,
-        Drop::HeldByOther => reason::DUPLICATE,
-    }
-}
-
-/// Encodes the row's member without the lost slots. False when no e-mail, phone or mobile id is left: a name and a
-/// postcode that came with somebody else's address are nobody's.
-fn keep_rest(row: TargetRow<'_>, lost_emails: u8, lost_phones: u8, out: &mut MemberBuf) -> bool {
-    out.clear();
-    out.begin(row.member.key(), row.member.day());
-    let mut anchors = 0;
-    for (kind, mask, lost, digests) in [
-        (IdentifierKind::Email, row.email_slots, lost_emails, row.member.emails()),
-        (IdentifierKind::Phone, row.phone_slots, lost_phones, row.member.phones()),
-    ] {
-        let slots = (0..7).filter(|bit| mask & (1 << bit) != 0);
-        // Two slots may have been folded into one value; which one is not known here, so all of the kind go.
-        let folded = mask.count_ones() as usize != digests.len();
-        if folded && lost != 0 {
-            continue;
-        }
-        for (index, digest) in digests.iter().enumerate() {
-            let is_lost = slots.clone().nth(index).is_some_and(|slot| lost & (1 << slot) != 0);
-            if folded || !is_lost {
-                out.push(kind, reveil_sdk::ValueRef::Digest(digest));
-                anchors += 1;
-            }
-        }
-    }
-    for (kind, value) in row.member.others() {
-        out.push(kind, value);
-        anchors += u32::from(kind == IdentifierKind::MobileAdId);
-    }
-    anchors > 0
-}
-
-/// The secret that makes member keys, made once and kept beside the ledgers.
-///
-/// # Errors
-/// When it cannot be read or written.
-pub fn load_member_key(state_dir: &Path) -> Result<[u8; 32], SyncError> {
-    use std::os::unix::fs::OpenOptionsExt as _;
-    let path = state_dir.join("member.key");
-    let file = |what: &'static str| {
-        let path = path.display().to_string();
-        move |source| SyncError::File { what, path, source }
-    };
-    match std::fs::read(&path) {
-        Ok(bytes) => bytes.try_into().map_err(|_| {
-            file("cannot use the member key")(std::io::Error::other("it is not 32 bytes; restore it from a backup"))
-        }),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-            let mut key = [0; 32];
-            ring::rand::SecureRandom::fill(&ring::rand::SystemRandom::new(), &mut key)
-                .map_err(|_| file("cannot make the member key")(std::io::Error::other("no randomness")))?;
-            crate::store::private_dir(state_dir).map_err(file("cannot make the state directory of"))?;
-            let temporary = path.with_extension("new");
-            let mut out = std::fs::OpenOptions::new()
-                .write(true)
-                .create(true)
-                .truncate(true)
-                .mode(0o600)
-                .open(&temporary)
-                .map_err(file("cannot write the member key"))?;
-            out.write_all(&key).and_then(|()| out.sync_all()).map_err(file("cannot write the member key"))?;
-            std::fs::rename(&temporary, &path).map_err(file("cannot write the member key"))?;
-            Ok(key)
-        }
-        Err(error) => Err(file("cannot read the member key")(error)),
     }
 }

@@ -1,7 +1,8 @@
 //! The straight line a customer's row travels: gather → plan → upload → confirm.
 //!
 //! - [`engine`]: the parts put together for a plan or a run; what a caller uses.
-//! - [`gather`]: rows → eligible → prepared members per destination; [`row`], [`eligibility`], [`funnel`] serve it.
+//! - [`gather`]: rows → eligible → prepared members per destination; [`row`], [`eligibility`], [`funnel`],
+//!   [`member_key`] serve it. - [`refine`]: what becomes of each once the whole segment is known.
 //! - [`delivery`]: one destination of one run: diff, guards, upload, confirm, observe; [`upload`], [`confirm`],
 //!   [`guards`] serve it.
 //! - [`refresh`]: asks the platforms about what earlier runs left undecided.
@@ -18,8 +19,10 @@ pub mod error;
 pub mod funnel;
 pub mod gather;
 pub mod guards;
+pub mod member_key;
 pub mod preview;
 pub mod progress;
+pub mod refine;
 pub mod refresh;
 pub mod row;
 pub mod upload;

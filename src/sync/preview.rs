@@ -6,9 +6,10 @@ use serde::Serialize;
 
 use super::engine::{Engine, Scratch, Selection};
 use super::funnel::{Exclusions, Funnel};
-use super::gather::{Prepared, Refiner};
+use super::gather::Prepared;
 use super::guards::{Change, refusals};
 use super::progress::Progress;
+use super::refine::Refiner;
 use crate::connectors;
 use crate::ledger::{DiffOptions, Ledger, Plan, day_of, diff};
 use crate::report::identifiers::IdentifierReport;
