@@ -5,7 +5,7 @@ use clap::Subcommand;
 use super::exit::{CliError, Exit};
 use super::setup::{Global, engine};
 use crate::ledger::Ledger;
-use crate::sync::destination::Destination;
+use crate::transport::retry::RetryPolicy;
 
 /// See the module.
 #[derive(Debug, Subcommand)]
@@ -36,7 +36,7 @@ pub async fn run(global: &Global, command: AudienceCommand) -> anyhow::Result<Ex
         AudienceCommand::Reset { audience, destination, yes } => (audience, destination, yes, false),
     };
     let engine = engine(global).await?;
-    let config = engine.config.destination(&destination)?;
+    engine.config.destination(&destination)?;
     engine.config.audience(&audience)?;
     let known = engine.store.audience(&audience, &destination).await?;
     if !yes {
@@ -52,14 +52,7 @@ pub async fn run(global: &Global, command: AudienceCommand) -> anyhow::Result<Ex
     let dir = engine.ledger_dir(&audience, &destination);
     let ledger = tokio::task::block_in_place(|| Ledger::open(&dir))?;
     if let (true, Some(known)) = (delete, &known) {
-        let opened = Destination::open(
-            &destination,
-            config,
-            &engine.environment,
-            &engine.base_dir,
-            &engine.clock,
-            engine.config.warehouse.synthetic,
-        )?;
+        let opened = engine.open_destination(&destination, RetryPolicy::default())?;
         opened.connector.delete(&opened.context(), known).await?;
     }
     drop(ledger);

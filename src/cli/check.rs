@@ -7,7 +7,7 @@ use super::exit::Exit;
 use super::setup::{Global, engine, print_json};
 use crate::segment;
 use crate::sync::Engine;
-use crate::sync::destination::Destination;
+use crate::transport::retry::RetryPolicy;
 use crate::warehouse;
 
 /// See the module.
@@ -53,9 +53,9 @@ pub async fn run(global: &Global, args: CheckArgs) -> anyhow::Result<Exit> {
     check_warehouse(&engine, &mut findings).await;
     check_consent(&engine, &mut findings);
     if !args.offline {
-        for (name, config) in &engine.config.destination {
+        for name in engine.config.destination.keys() {
             let what = format!("destination {name}");
-            findings.extend(match check_destination(&engine, name, config).await {
+            findings.extend(match check_destination(&engine, name).await {
                 Ok(warnings) if warnings.is_empty() => {
                     vec![Finding::good(what, "credential, account and terms are in order")]
                 }
@@ -127,18 +127,7 @@ fn check_consent(engine: &Engine, findings: &mut Vec<Finding>) {
     }
 }
 
-async fn check_destination(
-    engine: &Engine,
-    name: &str,
-    config: &crate::config::DestinationConfig,
-) -> anyhow::Result<Vec<String>> {
-    let destination = Destination::open_for_a_look(
-        name,
-        config,
-        &engine.environment,
-        &engine.base_dir,
-        &engine.clock,
-        engine.config.warehouse.synthetic,
-    )?;
+async fn check_destination(engine: &Engine, name: &str) -> anyhow::Result<Vec<String>> {
+    let destination = engine.open_destination(name, RetryPolicy::brief())?;
     Ok(destination.connector.check(&destination.context()).await?)
 }

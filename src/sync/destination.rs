@@ -32,35 +32,7 @@ impl std::fmt::Debug for Destination {
 impl Destination {
     /// # Errors
     /// `Config`: settings or secrets missing or wrong.
-    pub fn open(
-        name: &str,
-        config: &DestinationConfig,
-        environment: &std::collections::HashMap<String, String>,
-        base_dir: &Path,
-        clock: &Arc<dyn Clock>,
-        loopback_only: bool,
-    ) -> Result<Self> {
-        Self::open_with(name, config, environment, base_dir, clock, loopback_only, RetryPolicy::default())
-    }
-
-    /// As [`open`](Self::open), for somebody who waits at the terminal: gives up soon.
-    ///
-    /// # Errors
-    /// As there.
-    pub fn open_for_a_look(
-        name: &str,
-        config: &DestinationConfig,
-        environment: &std::collections::HashMap<String, String>,
-        base_dir: &Path,
-        clock: &Arc<dyn Clock>,
-        loopback_only: bool,
-    ) -> Result<Self> {
-        let retry =
-            RetryPolicy { max_retries: 1, max_requested_delay: Duration::from_secs(10), ..RetryPolicy::default() };
-        Self::open_with(name, config, environment, base_dir, clock, loopback_only, retry)
-    }
-
-    fn open_with(
+    pub(super) fn open(
         name: &str,
         config: &DestinationConfig,
         environment: &std::collections::HashMap<String, String>,

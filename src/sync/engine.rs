@@ -26,6 +26,7 @@ use crate::segment;
 use crate::segment::sql::sync_query;
 use crate::store::Store;
 use crate::store::model::{DestinationRun, Run, RunState};
+use crate::transport::retry::RetryPolicy;
 use crate::warehouse;
 
 /// Which audience, as of when, to which of its destinations.
@@ -152,14 +153,7 @@ impl Engine {
             let gathered = &gathered;
             async move {
                 let config = self.config.destination(name)?;
-                let opened = Destination::open(
-                    name,
-                    config,
-                    &self.environment,
-                    &self.base_dir,
-                    &self.clock,
-                    self.config.warehouse.synthetic,
-                );
+                let opened = self.open_destination(name, RetryPolicy::default());
                 let report = match opened {
                     Ok(destination) => {
                         let delivery = Delivery {
@@ -304,6 +298,16 @@ impl Engine {
             message: "no consent column is mapped (warehouse.customers.consent_ads)".to_owned(),
         }])
         .into())
+    }
+
+    /// A destination of the config, ready to be called.
+    ///
+    /// # Errors
+    /// `Config`: there is no such destination, or its settings or secrets are missing or wrong.
+    pub fn open_destination(&self, name: &str, retry: RetryPolicy) -> reveil_sdk::Result<Destination> {
+        let config = self.config.destination(name).map_err(|error| reveil_sdk::Error::config(error.to_string()))?;
+        let loopback_only = self.config.warehouse.synthetic;
+        Destination::open(name, config, &self.environment, &self.base_dir, &self.clock, loopback_only, retry)
     }
 
     /// Where the ledgers of an audience are.

@@ -7,11 +7,11 @@ use reveil_sdk::UploadSummary;
 
 use super::confirm::confirm;
 use super::delivery::observe;
-use super::destination::Destination;
 use super::engine::Engine;
 use super::progress::Progress;
 use crate::ledger::Ledger;
 use crate::store::model::{DestinationRun, RunState};
+use crate::transport::retry::RetryPolicy;
 
 impl Engine {
     /// # Errors
@@ -21,14 +21,7 @@ impl Engine {
         for name in &audience.destinations {
             let Some(reference) = self.store.audience(audience_key, name).await? else { continue };
             let Some(mut last) = self.last_part(audience_key, name).await? else { continue };
-            let destination = Destination::open(
-                name,
-                self.config.destination(name)?,
-                &self.environment,
-                &self.base_dir,
-                &self.clock,
-                self.config.warehouse.synthetic,
-            )?;
+            let destination = self.open_destination(name, RetryPolicy::default())?;
             let dir = self.ledger_dir(audience_key, name);
             let ledger = Mutex::new(tokio::task::block_in_place(|| Ledger::open(&dir))?);
             let confirmed = confirm(&destination, &ledger, &*self.clock, progress, false).await?;

@@ -32,6 +32,13 @@ impl Default for RetryPolicy {
     }
 }
 
+impl RetryPolicy {
+    /// For somebody who waits at the terminal: gives up soon.
+    pub fn brief() -> Self {
+        Self { max_retries: 1, max_requested_delay: Duration::from_secs(10), ..Self::default() }
+    }
+}
+
 /// Runs `attempt` until it succeeds, may not be tried again, or was tried often enough.
 ///
 /// # Errors
