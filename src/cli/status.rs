@@ -9,7 +9,7 @@ use super::setup::{Global, engine, print_json};
 use super::table::{Align, Table, count};
 use crate::ledger::Ledger;
 use crate::store::model::RunState;
-use crate::sync::Engine;
+use crate::sync::{Engine, Unstoppable};
 
 /// See the module.
 #[derive(Debug, Args)]
@@ -56,7 +56,7 @@ pub async fn run(global: &Global, args: StatusArgs) -> anyhow::Result<Exit> {
     if args.refresh {
         let progress = progress(args.json);
         for key in &keys {
-            engine.refresh(key, &*progress).await?;
+            engine.refresh(key, &Unstoppable, &*progress).await?;
         }
     }
     let mut lines = Vec::new();

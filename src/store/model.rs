@@ -8,6 +8,8 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum RunState {
+    /// Waits for a worker.
+    Queued,
     Running,
     /// Everything sent and confirmed.
     Done,
@@ -16,22 +18,27 @@ pub enum RunState {
     /// Some destinations failed.
     Partial,
     Failed,
+    /// Stopped because somebody asked for it.
+    Cancelled,
 }
 
 impl RunState {
+    pub const ALL: [Self; 7] =
+        [Self::Queued, Self::Running, Self::Done, Self::Pending, Self::Partial, Self::Failed, Self::Cancelled];
+
     pub const fn name(self) -> &'static str {
         match self {
+            Self::Queued => "queued",
             Self::Running => "running",
             Self::Done => "done",
             Self::Pending => "pending",
             Self::Partial => "partial",
             Self::Failed => "failed",
+            Self::Cancelled => "cancelled",
         }
     }
     pub fn from_name(name: &str) -> Option<Self> {
-        [Self::Running, Self::Done, Self::Pending, Self::Partial, Self::Failed]
-            .into_iter()
-            .find(|state| state.name() == name)
+        Self::ALL.into_iter().find(|state| state.name() == name)
     }
 }
 

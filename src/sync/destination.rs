@@ -9,7 +9,8 @@ use reveil_sdk::{Clock, Connector, Context, Result, Transport};
 use crate::config::DestinationConfig;
 use crate::connectors;
 use crate::transport::retry::RetryPolicy;
-use crate::transport::{HttpTransport, TransportOptions};
+use crate::transport::http::Caller;
+use crate::transport::{HttpTransport, Shared, TransportOptions};
 
 /// See the module.
 pub struct Destination {
@@ -32,6 +33,7 @@ impl std::fmt::Debug for Destination {
 impl Destination {
     /// # Errors
     /// `Config`: settings or secrets missing or wrong.
+    #[expect(clippy::too_many_arguments, reason = "the engine's parts, handed over by its only caller")]
     pub(super) fn open(
         name: &str,
         config: &DestinationConfig,
@@ -40,6 +42,7 @@ impl Destination {
         clock: &Arc<dyn Clock>,
         loopback_only: bool,
         mut retry: RetryPolicy,
+        shared: &Shared,
     ) -> Result<Self> {
         let connector = connectors::connect(name, config, environment, base_dir)?;
         let descriptor = connector.descriptor();
@@ -47,7 +50,10 @@ impl Destination {
             retry.first_delay = Duration::from_millis(first_delay_ms);
         }
         let options = TransportOptions { timeout: Duration::from_secs(config.timeout_secs), retry, loopback_only };
-        let transport = HttpTransport::new(connector.auth(), &descriptor.limits, Arc::clone(clock), options)?;
+        let mut limits = descriptor.limits;
+        limits.requests_per_minute = [limits.requests_per_minute, config.requests_per_minute].into_iter().flatten().min();
+        let caller = Caller { destination: name, connector: descriptor.slug, shared };
+        let transport = HttpTransport::new(connector.auth(), &limits, Arc::clone(clock), options, caller)?;
         let most = descriptor.limits.max_batch_members;
         Ok(Self {
             name: name.to_owned(),
