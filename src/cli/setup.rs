@@ -9,6 +9,7 @@ use clap::Args;
 
 use crate::clock::MachineClock;
 use crate::config::{self, Config, Sources};
+use crate::ledger::Ledgers;
 use crate::store::Store;
 use crate::sync::Engine;
 use crate::transport::Shared;
@@ -59,6 +60,7 @@ pub async fn engine(global: &Global) -> anyhow::Result<Engine> {
     let (config, sources) = load(global)?;
     let store = Store::open(&config.state_dir).await?;
     let base_dir = global.config.parent().map_or_else(|| PathBuf::from("."), Path::to_path_buf);
+    let ledgers = Ledgers::on_this_machine(&config.state_dir);
     Ok(Engine {
         config,
         base_dir,
@@ -66,6 +68,7 @@ pub async fn engine(global: &Global) -> anyhow::Result<Engine> {
         clock: Arc::new(MachineClock),
         store,
         transport: Shared::default(),
+        ledgers,
     })
 }
 

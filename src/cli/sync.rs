@@ -57,8 +57,13 @@ pub async fn run(global: &Global, args: SyncArgs) -> anyhow::Result<Exit> {
         as_of: args.as_of.unwrap_or_else(Utc::now),
         destinations: args.destination,
     };
-    let options =
-        SyncOptions { wait: args.wait, full: args.full, allow: args.allow, retry_rejected: args.retry_rejected, ..SyncOptions::default() };
+    let options = SyncOptions {
+        wait: args.wait,
+        full: args.full,
+        allow: args.allow,
+        retry_rejected: args.retry_rejected,
+        ..SyncOptions::default()
+    };
     let progress = progress(args.json);
     let report = engine.sync(&selection, &options, &Unstoppable, &*progress).await.map_err(guarded)?;
     drop(progress);

@@ -129,8 +129,7 @@ impl AlertsConfig {
                 fault(key, "must be 0 or more");
             }
         }
-        for (key, value) in
-            [("match_rate_min_drop", self.match_rate_min_drop), ("rejected_ratio", self.rejected_ratio)]
+        for (key, value) in [("match_rate_min_drop", self.match_rate_min_drop), ("rejected_ratio", self.rejected_ratio)]
         {
             if !(0.0..=1.0).contains(&value) {
                 fault(key, "must be between 0 and 1, as in 0.1");

@@ -18,6 +18,7 @@ use reveil_sdk::Clock;
 use tokio::sync::{Notify, watch};
 
 use crate::config::{Config, Sources};
+use crate::ledger::Ledgers;
 use crate::store::Store;
 use crate::sync::Engine;
 use crate::telemetry::Metrics;
@@ -44,6 +45,7 @@ pub struct Daemon {
     store: Store,
     clock: Arc<dyn Clock>,
     metrics: Arc<Metrics>,
+    ledgers: Ledgers,
     transport: Shared,
     wake: Notify,
     pulse: readiness::Pulse,
@@ -56,9 +58,9 @@ impl Daemon {
     /// A daemon on a configuration that was loaded and checked.
     pub fn new(file: ConfigFile, config: Config, sources: Sources, store: Store, clock: Arc<dyn Clock>) -> Arc<Self> {
         let metrics = Arc::new(Metrics::default());
-        let loaded =
-            Loaded { config, base_dir: file.base_dir(), environment: sources.environment, at: clock.now() };
+        let loaded = Loaded { config, base_dir: file.base_dir(), environment: sources.environment, at: clock.now() };
         Arc::new(Self {
+            ledgers: Ledgers::on_this_machine(&loaded.config.state_dir),
             loaded: watch::Sender::new(Arc::new(loaded)),
             file,
             store,
@@ -91,6 +93,7 @@ impl Daemon {
             environment: loaded.environment.clone(),
             clock: Arc::clone(&self.clock),
             store: self.store.clone(),
+            ledgers: self.ledgers.clone(),
             transport: self.transport.clone(),
         }
     }

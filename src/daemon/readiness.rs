@@ -50,7 +50,9 @@ impl Daemon {
         let database = tokio::time::timeout(DATABASE_PATIENCE, self.store.runs(None, 1)).await;
         let database = match database {
             Ok(Ok(_)) => Condition { name: "database", ok: true, detail: "answers".to_owned() },
-            Ok(Err(_)) => Condition { name: "database", ok: false, detail: "answers with an error; see the log".into() },
+            Ok(Err(_)) => {
+                Condition { name: "database", ok: false, detail: "answers with an error; see the log".into() }
+            }
             Err(_) => {
                 let detail = format!("no answer within {} s", DATABASE_PATIENCE.as_secs());
                 Condition { name: "database", ok: false, detail }

@@ -411,8 +411,8 @@ impl Delivery<'_> {
     }
 
     async fn confirm(&self, report: &mut DestinationReport) -> Result<Confirmed, SyncError> {
-        let confirmed = confirm(self.destination, &self.ledger, self.clock, self.progress, self.control, self.options.wait)
-            .await?;
+        let confirmed =
+            confirm(self.destination, &self.ledger, self.clock, self.progress, self.control, self.options.wait).await?;
         note_confirmed(&confirmed, report);
         Ok(confirmed)
     }

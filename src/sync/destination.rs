@@ -8,8 +8,8 @@ use reveil_sdk::{Clock, Connector, Context, Result, Transport};
 
 use crate::config::DestinationConfig;
 use crate::connectors;
-use crate::transport::retry::RetryPolicy;
 use crate::transport::http::Caller;
+use crate::transport::retry::RetryPolicy;
 use crate::transport::{HttpTransport, Shared, TransportOptions};
 
 /// See the module.
@@ -51,7 +51,8 @@ impl Destination {
         }
         let options = TransportOptions { timeout: Duration::from_secs(config.timeout_secs), retry, loopback_only };
         let mut limits = descriptor.limits;
-        limits.requests_per_minute = [limits.requests_per_minute, config.requests_per_minute].into_iter().flatten().min();
+        limits.requests_per_minute =
+            [limits.requests_per_minute, config.requests_per_minute].into_iter().flatten().min();
         let caller = Caller { destination: name, connector: descriptor.slug, shared };
         let transport = HttpTransport::new(connector.auth(), &limits, Arc::clone(clock), options, caller)?;
         let most = descriptor.limits.max_batch_members;

@@ -98,9 +98,8 @@ impl Engine {
         let gathered = self.gather(selection, audience, &names, temp.path(), &Unstoppable, progress).await?;
         let mut destinations = Vec::new();
         for prepared in &gathered.destinations {
-            let dir = self.ledger_dir(&selection.audience, &prepared.name);
             let (plan, mut excluded) = tokio::task::block_in_place(|| {
-                let ledger = Ledger::peek(&dir, temp.path())?;
+                let ledger = self.ledgers.peek(&selection.audience, &prepared.name, temp.path())?;
                 self.compare_only(&ledger, prepared, &gathered, &selection.audience)
             })?;
             excluded.merge(&gathered.funnel.excluded);
@@ -131,7 +130,11 @@ impl Engine {
         control.check()?;
         let plan = self.plan(selection, Show::default(), progress).await?;
         let reports = plan.destinations.into_iter().map(|planned| {
-            let refusals = refusals(&self.config.guards.with_removal_ratio(options.max_removal_ratio), planned.change, &options.allow);
+            let refusals = refusals(
+                &self.config.guards.with_removal_ratio(options.max_removal_ratio),
+                planned.change,
+                &options.allow,
+            );
             let mut report = DestinationReport::rehearsed(planned);
             if !refusals.is_empty() {
                 report.fail(&SyncError::Guarded(refusals));

@@ -172,12 +172,7 @@ impl Metrics {
         let help = "Upper end of the latest match reading";
         registry.register("match_rate_high_ratio", help, self.match_rate_high.clone());
         let help = "When the audience's latest successful run ended";
-        registry.register_with_unit(
-            "audience_last_success_timestamp",
-            help,
-            Unit::Seconds,
-            self.last_success.clone(),
-        );
+        registry.register_with_unit("audience_last_success_timestamp", help, Unit::Seconds, self.last_success.clone());
         let help = "When the destination's credential expires";
         registry.register_with_unit("credential_expiry_timestamp", help, Unit::Seconds, self.credential_expiry.clone());
         let help = "Whether the destination answered its latest check";
@@ -225,8 +220,18 @@ mod tests {
     const COUNTS: [&str; 3] = ["reveil_queue_jobs", "reveil_destination_up", "reveil_build_info"];
     const ABBREVIATED: [&str; 8] = ["_ms", "_secs", "_sec", "_kb", "_mb", "_pct", "_percent", "_milliseconds"];
     const LABELS: [&str; 12] = [
-        "audience", "channel", "change", "connector", "destination", "error_kind", "kind", "le", "outcome", "state",
-        "version", "quantile",
+        "audience",
+        "channel",
+        "change",
+        "connector",
+        "destination",
+        "error_kind",
+        "kind",
+        "le",
+        "outcome",
+        "state",
+        "version",
+        "quantile",
     ];
 
     /// One of everything, so that every family shows.
@@ -282,9 +287,8 @@ mod tests {
         for (name, kind) in kinds {
             assert!(name.starts_with("reveil_"), "{name}");
             assert!(
-                name.chars().all(|character| character.is_ascii_lowercase()
-                    || character.is_ascii_digit()
-                    || character == '_'),
+                name.chars()
+                    .all(|character| character.is_ascii_lowercase() || character.is_ascii_digit() || character == '_'),
                 "{name} is not in snake case"
             );
             assert!(!name.ends_with("_total"), "{name}: the type gives the suffix");
