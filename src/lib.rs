@@ -14,4 +14,5 @@ pub mod segment;
 pub mod store;
 pub mod sync;
 pub mod transport;
+pub mod vault;
 pub mod warehouse;

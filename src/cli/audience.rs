@@ -52,7 +52,7 @@ pub async fn run(global: &Global, command: AudienceCommand) -> anyhow::Result<Ex
     let dir = engine.ledger_dir(&audience, &destination);
     let ledger = tokio::task::block_in_place(|| Ledger::open(&dir))?;
     if let (true, Some(known)) = (delete, &known) {
-        let opened = engine.open_destination(&destination, RetryPolicy::default())?;
+        let opened = engine.open_destination(&destination, RetryPolicy::default()).await?;
         opened.connector.delete(&opened.context(), known).await?;
     }
     drop(ledger);

@@ -13,6 +13,7 @@ pub mod lost;
 pub mod prepare;
 pub mod roi;
 pub mod share;
+pub mod vault;
 pub mod warehouse;
 
 use std::collections::BTreeMap;
@@ -30,6 +31,7 @@ pub use load::{Fault, Faults, Sources, load};
 pub use lost::LostConfig;
 pub use prepare::PrepareConfig;
 pub use roi::RoiConfig;
+pub use vault::VaultConfig;
 pub use warehouse::WarehouseConfig;
 
 /// The whole configuration.
@@ -60,6 +62,9 @@ pub struct Config {
     /// What projections start from.
     #[serde(default)]
     pub roi: RoiConfig,
+    /// What secrets in the state are sealed with.
+    #[serde(default)]
+    pub vault: VaultConfig,
     /// Audiences by key: `[audience.dormant]`.
     #[serde(default)]
     pub audience: BTreeMap<String, AudienceConfig>,

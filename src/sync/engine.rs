@@ -20,7 +20,7 @@ use super::member_key::load_member_key;
 use super::progress::Progress;
 use crate::assignment::{self, record_run};
 use crate::config::{AudienceConfig, Config};
-use crate::connectors;
+use crate::connectors::{self, Places};
 use crate::ledger::Ledger;
 use crate::segment;
 use crate::segment::sql::sync_query;
@@ -153,7 +153,7 @@ impl Engine {
             let gathered = &gathered;
             async move {
                 let config = self.config.destination(name)?;
-                let opened = self.open_destination(name, RetryPolicy::default());
+                let opened = self.open_destination(name, RetryPolicy::default()).await;
                 let report = match opened {
                     Ok(destination) => {
                         let delivery = Delivery {
@@ -304,10 +304,15 @@ impl Engine {
     ///
     /// # Errors
     /// `Config`: there is no such destination, or its settings or secrets are missing or wrong.
-    pub fn open_destination(&self, name: &str, retry: RetryPolicy) -> reveil_sdk::Result<Destination> {
+    pub async fn open_destination(&self, name: &str, retry: RetryPolicy) -> reveil_sdk::Result<Destination> {
         let config = self.config.destination(name).map_err(|error| reveil_sdk::Error::config(error.to_string()))?;
         let loopback_only = self.config.warehouse.synthetic;
-        Destination::open(name, config, &self.environment, &self.base_dir, &self.clock, loopback_only, retry)
+        Destination::open(name, config, &self.places(), &self.clock, loopback_only, retry).await
+    }
+
+    /// Where a destination's secrets are read from.
+    pub(crate) fn places(&self) -> Places<'_> {
+        Places { environment: &self.environment, base_dir: &self.base_dir, vault: None }
     }
 
     /// Where the ledgers of an audience are.

@@ -21,7 +21,7 @@ impl Engine {
         for name in &audience.destinations {
             let Some(reference) = self.store.audience(audience_key, name).await? else { continue };
             let Some(mut last) = self.last_part(audience_key, name).await? else { continue };
-            let destination = self.open_destination(name, RetryPolicy::default())?;
+            let destination = self.open_destination(name, RetryPolicy::default()).await?;
             let dir = self.ledger_dir(audience_key, name);
             let ledger = Mutex::new(tokio::task::block_in_place(|| Ledger::open(&dir))?);
             let confirmed = confirm(&destination, &ledger, &*self.clock, progress, false).await?;
