@@ -5,11 +5,11 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::Context as _;
-use chrono::{DateTime, NaiveDate, Utc};
 use clap::Args;
 use tracing_subscriber::EnvFilter;
 
 use crate::clock::MachineClock;
+pub use crate::clock::instant;
 use crate::config::{self, Config, Sources};
 use crate::ledger::Ledgers;
 use crate::store::Store;
@@ -68,19 +68,6 @@ pub async fn engine(global: &Global) -> anyhow::Result<Engine> {
     let base_dir = global.config.parent().map_or_else(|| PathBuf::from("."), Path::to_path_buf);
     let ledgers = Ledgers::on_this_machine(&config.state_dir);
     Ok(Engine { config, base_dir, environment: sources.environment, clock: Arc::new(MachineClock), store, ledgers })
-}
-
-/// Reads `2026-01-01` (midnight UTC) or an RFC 3339 instant.
-///
-/// # Errors
-/// What to write instead.
-pub fn instant(text: &str) -> Result<DateTime<Utc>, String> {
-    if let Ok(date) = text.parse::<NaiveDate>() {
-        return Ok(date.and_hms_opt(0, 0, 0).expect("midnight exists").and_utc());
-    }
-    DateTime::parse_from_rfc3339(text)
-        .map(|at| at.with_timezone(&Utc))
-        .map_err(|_| "write a date as 2026-01-01 or an instant as 2026-01-01T12:00:00Z".to_owned())
 }
 
 /// The only audience of the config, or the one asked for.
