@@ -16,4 +16,5 @@ pub mod store;
 pub mod sync;
 pub mod telemetry;
 pub mod transport;
+pub mod vault;
 pub mod warehouse;

@@ -18,6 +18,7 @@ pub mod schedule;
 pub mod scheduler;
 pub mod server;
 pub mod share;
+pub mod vault;
 pub mod warehouse;
 
 use std::collections::BTreeMap;
@@ -40,6 +41,7 @@ pub use roi::RoiConfig;
 pub use schedule::{CatchUp, Schedule};
 pub use scheduler::SchedulerConfig;
 pub use server::ServerConfig;
+pub use vault::VaultConfig;
 pub use warehouse::WarehouseConfig;
 
 /// The whole configuration.
@@ -79,6 +81,9 @@ pub struct Config {
     /// What people are told, and where.
     #[serde(default)]
     pub alerts: AlertsConfig,
+    /// What secrets in the state are sealed with.
+    #[serde(default)]
+    pub vault: VaultConfig,
     /// Audiences by key: `[audience.dormant]`.
     #[serde(default)]
     pub audience: BTreeMap<String, AudienceConfig>,

@@ -21,7 +21,7 @@ use super::member_key::MemberKeySource;
 use super::progress::Progress;
 use crate::assignment::{self, record_run};
 use crate::config::{AudienceConfig, Config};
-use crate::connectors;
+use crate::connectors::{self, Places};
 use crate::ledger::{Ledger, Ledgers};
 use crate::segment;
 use crate::segment::sql::sync_query;
@@ -183,7 +183,7 @@ impl Engine {
             let gathered = &gathered;
             async move {
                 let config = self.config.destination(name)?;
-                let opened = self.open_destination(name, RetryPolicy::default());
+                let opened = self.open_destination(name, RetryPolicy::default()).await;
                 let report = match opened {
                     Ok(destination) => {
                         let delivery = Delivery {
@@ -338,19 +338,15 @@ impl Engine {
     ///
     /// # Errors
     /// `Config`: there is no such destination, or its settings or secrets are missing or wrong.
-    pub fn open_destination(&self, name: &str, retry: RetryPolicy) -> reveil_sdk::Result<Destination> {
+    pub async fn open_destination(&self, name: &str, retry: RetryPolicy) -> reveil_sdk::Result<Destination> {
         let config = self.config.destination(name).map_err(|error| reveil_sdk::Error::config(error.to_string()))?;
         let loopback_only = self.config.warehouse.synthetic;
-        Destination::open(
-            name,
-            config,
-            &self.environment,
-            &self.base_dir,
-            &self.clock,
-            loopback_only,
-            retry,
-            &self.transport,
-        )
+        Destination::open(name, config, &self.places(), &self.clock, loopback_only, retry, &self.transport).await
+    }
+
+    /// Where a destination's secrets are read from.
+    pub(crate) fn places(&self) -> Places<'_> {
+        Places { environment: &self.environment, base_dir: &self.base_dir, vault: None }
     }
 
     /// Where what belongs to an audience lies on this machine.

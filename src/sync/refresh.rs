@@ -26,7 +26,7 @@ impl Engine {
         for name in &audience.destinations {
             let Some(reference) = self.store.audience(audience_key, name).await? else { continue };
             let Some(mut last) = self.last_part(audience_key, name).await? else { continue };
-            let destination = self.open_destination(name, RetryPolicy::default())?;
+            let destination = self.open_destination(name, RetryPolicy::default()).await?;
             let ledger = Mutex::new(tokio::task::block_in_place(|| self.ledgers.hold(audience_key, name))?);
             let confirmed = confirm(&destination, &ledger, &*self.clock, progress, control, false).await?;
             let mut upload: UploadSummary = serde_json::from_value(last.upload.clone()).unwrap_or_default();

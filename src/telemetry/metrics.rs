@@ -158,11 +158,11 @@ impl Metrics {
         let help = "Members sent, removed, or rejected by the platform";
         registry.register("members", help, self.members.clone());
         let help = "Requests to platforms, by what came of them";
-        registry.register("http_requests", help, self.calls.clone());
+        registry.register("platform_requests", help, self.calls.clone());
         let help = "How long requests to platforms took, waiting for their turn included";
-        registry.register_with_unit("http_request_duration", help, Unit::Seconds, self.call_duration.clone());
-        registry.register("http_retries", "Requests made again, by the error before", self.retries.clone());
-        registry.register("http_throttled", "Replies with status 429", self.throttled.clone());
+        registry.register_with_unit("platform_request_duration", help, Unit::Seconds, self.call_duration.clone());
+        registry.register("platform_retries", "Requests made again, by the error before", self.retries.clone());
+        registry.register("platform_throttled", "Replies with status 429", self.throttled.clone());
         registry.register("queue_jobs", "Jobs in the queue", self.queue_jobs.clone());
         let help = "How long the oldest due job has been waiting";
         registry.register_with_unit("queue_due_lag", help, Unit::Seconds, self.due_lag.clone());

@@ -9,7 +9,7 @@ use reveil_sdk::{Auth, Call, Clock, Error, ErrorKind, Interpret, Limits, Reply, 
 use secrecy::ExposeSecret;
 use tracing::debug;
 
-use super::auth::Authenticator;
+use super::auth::{Authenticator, TokenKeeper};
 use super::pace::Pacer;
 use super::retry::{RetryPolicy, with_retry};
 use super::shared::{Meter, Shared};
@@ -60,15 +60,7 @@ impl HttpTransport {
         options: TransportOptions,
         caller: Caller<'_>,
     ) -> Result<Self> {
-        // Fails only when a provider is installed already, which is as good.
-        let _ = rustls::crypto::ring::default_provider().install_default();
-        let client = reqwest::Client::builder()
-            .user_agent(concat!("reveil/", env!("CARGO_PKG_VERSION")))
-            .timeout(options.timeout)
-            .connect_timeout(Duration::from_secs(10))
-            .redirect(reqwest::redirect::Policy::none())
-            .build()
-            .map_err(|error| Error::config("cannot set up TLS").source(error))?;
+        let client = client(options.timeout)?;
         if options.loopback_only {
             check_auth_loopback(&auth)?;
         }
@@ -81,6 +73,15 @@ impl HttpTransport {
             clock,
             options,
         })
+    }
+
+    /// Lets `keeper` get the tokens in place of the grant that the connector named.
+    #[must_use]
+    pub fn keeping(mut self, keeper: Option<Arc<dyn TokenKeeper>>) -> Self {
+        if let Some(keeper) = keeper {
+            self.auth.keep(keeper);
+        }
+        self
     }
 
     async fn attempt(&self, call: &Call, interpret: &dyn Interpret) -> Result<Reply> {
@@ -159,6 +160,22 @@ impl HttpTransport {
     }
 }
 
+/// The one way to make an HTTP client: our name, bounded times, no redirects.
+///
+/// # Errors
+/// `Config` when the TLS roots of the system cannot be read.
+pub fn client(timeout: Duration) -> Result<reqwest::Client> {
+    // Fails only when a provider is installed already, which is as good.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    reqwest::Client::builder()
+        .user_agent(concat!("reveil/", env!("CARGO_PKG_VERSION")))
+        .timeout(timeout)
+        .connect_timeout(Duration::from_secs(10))
+        .redirect(reqwest::redirect::Policy::none())
+        .build()
+        .map_err(|error| Error::config("cannot set up TLS").source(error))
+}
+
 fn unanswered(call: &Call, error: &reqwest::Error, timeout: Duration) -> Error {
     let host = call.url.host_str().unwrap_or("?");
     let refused = error.is_connect();
@@ -184,7 +201,7 @@ fn retry_after(reply: &Reply, now: chrono::DateTime<chrono::Utc>) -> Option<Dura
     (date.with_timezone(&chrono::Utc) - now).to_std().ok()
 }
 
-fn is_loopback(url: &url::Url) -> bool {
+pub(crate) fn is_loopback(url: &url::Url) -> bool {
     match url.host() {
         Some(url::Host::Ipv4(address)) => address.is_loopback(),
         Some(url::Host::Ipv6(address)) => address.is_loopback(),
