@@ -1,11 +1,13 @@
 //! `reveil serve`: what the process is made of, and what its edges (HTTP, signals, command line) may ask of it.
 //!
 //! - [`Daemon`]: the state that scheduler, workers, alerts and the HTTP server share.
+//! - [`cadence`]: when a schedule comes due.
 //! - [`reload`]: a new configuration, checked whole and taken whole.
 //! - [`readiness`]: whether the process can do its work.
 //!
 //! Time comes from the clock that is handed in; nothing here reads the machine's.
 
+pub mod cadence;
 pub mod readiness;
 pub mod reload;
 
