@@ -5,6 +5,7 @@ use clap::Subcommand;
 use super::exit::{CliError, Exit};
 use super::setup::{Global, engine};
 use crate::ledger::Ledger;
+use crate::store::audit::local_actor;
 use crate::transport::retry::RetryPolicy;
 
 /// See the module.
@@ -58,9 +59,9 @@ pub async fn run(global: &Global, command: AudienceCommand) -> anyhow::Result<Ex
     drop(ledger);
     tokio::fs::remove_dir_all(&dir).await?;
     engine.store.forget_audience(&audience, &destination).await?;
-    let detail = serde_json::json!({ "audience": audience, "destination": destination });
+    let detail = serde_json::json!({ "destination": destination });
     let action = if delete { "delete_audience" } else { "reset_audience" };
-    engine.store.audit(engine.clock.now(), action, &detail).await?;
+    engine.store.audit(engine.clock.now(), &local_actor(), action, &audience, &detail).await?;
     println!("{} {audience} at {destination}.", if delete { "Deleted" } else { "Forgot" });
     Ok(Exit::Done)
 }

@@ -13,6 +13,7 @@ pub mod lost;
 pub mod prepare;
 pub mod roi;
 pub mod share;
+pub mod state;
 pub mod warehouse;
 
 use std::collections::BTreeMap;
@@ -30,6 +31,7 @@ pub use load::{Fault, Faults, Sources, load};
 pub use lost::LostConfig;
 pub use prepare::PrepareConfig;
 pub use roi::RoiConfig;
+pub use state::StateConfig;
 pub use warehouse::WarehouseConfig;
 
 /// The whole configuration.
@@ -40,6 +42,9 @@ pub struct Config {
     /// keep it as private as the warehouse.
     #[serde(default = "default_state_dir")]
     pub state_dir: PathBuf,
+    /// Where runs, jobs and the audit log are kept.
+    #[serde(default)]
+    pub state: StateConfig,
     /// Where customers come from.
     pub warehouse: WarehouseConfig,
     /// Who may be uploaded at all.
