@@ -1,9 +1,8 @@
 //! The arms of one run: every customer a destination's target holds after all rules, and every one withheld from it.
 
-use std::path::Path;
-
 use super::{Arm, AssignmentError, Merger, Record, path, planned_share};
 use crate::identity::Arm as Draw;
+use crate::ledger::Ledgers;
 use crate::sync::gather::Gathered;
 use crate::sync::refine::{Decision, Refiner};
 
@@ -13,7 +12,8 @@ use crate::sync::refine::{Decision, Refiner};
 /// # Errors
 /// Files that cannot be read or written; the file of earlier runs then stays as it was.
 pub fn record_run(
-    audience_dir: &Path,
+    ledgers: &Ledgers,
+    audience: &str,
     draws: &[Draw],
     gathered: &Gathered,
     delivered: &[&str],
@@ -29,7 +29,7 @@ pub fn record_run(
         return Ok(0);
     }
     let planned = planned_share(draws);
-    let mut merger = Merger::start(&path(audience_dir, draws))?;
+    let mut merger = Merger::start(&path(&ledgers.audience_dir(audience), draws))?;
     let mut refiner = Refiner::new(gathered);
     let (mut chunk, mut out, mut assigned) = (Vec::new(), reveil_sdk::MemberBuf::new(), Vec::new());
     // Buckets follow the leading bits of the key, and one run cuts all its targets alike.

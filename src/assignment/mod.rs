@@ -21,6 +21,7 @@ use reveil_sdk::MemberKey;
 use sha2::{Digest as _, Sha256};
 
 use crate::identity::Arm as Draw;
+use crate::ledger::Ledgers;
 
 pub use collect::record_run;
 pub use file::{Assignments, Merger};
@@ -73,6 +74,15 @@ pub fn day_of(at: DateTime<Utc>) -> u16 {
 pub fn planned_share(draws: &[Draw]) -> u32 {
     let sent = draws.iter().fold(1.0, |sent, draw| sent * (1.0 - f64::from(draw.holdout_bps) / 10_000.0));
     ((1.0 - sent) * f64::from(PLANNED_SCALE)).round() as u32
+}
+
+/// The file of an audience's present experiment, on this machine; `None` when nobody was assigned yet.
+///
+/// # Errors
+/// Files.
+pub fn find(ledgers: &Ledgers, audience: &str, draws: &[Draw]) -> Result<Option<PathBuf>, AssignmentError> {
+    let path = path(&ledgers.audience_dir(audience), draws);
+    Ok(path.exists().then_some(path))
 }
 
 /// The file of an experiment in the audience's directory. Named by its salts: another salt withholds other people, so

@@ -4,7 +4,6 @@ use clap::Subcommand;
 
 use super::exit::{CliError, Exit};
 use super::setup::{Global, engine};
-use crate::ledger::Ledger;
 use crate::store::audit::local_actor;
 use crate::transport::retry::RetryPolicy;
 
@@ -50,14 +49,12 @@ pub async fn run(global: &Global, command: AudienceCommand) -> anyhow::Result<Ex
             .hint("add --yes to do it")
             .into());
     }
-    let dir = engine.ledger_dir(&audience, &destination);
-    let ledger = tokio::task::block_in_place(|| Ledger::open(&dir))?;
+    let ledger = tokio::task::block_in_place(|| engine.ledgers.hold(&audience, &destination))?;
     if let (true, Some(known)) = (delete, &known) {
         let opened = engine.open_destination(&destination, RetryPolicy::default())?;
         opened.connector.delete(&opened.context(), known).await?;
     }
-    drop(ledger);
-    tokio::fs::remove_dir_all(&dir).await?;
+    tokio::task::block_in_place(|| ledger.reset())?;
     engine.store.forget_audience(&audience, &destination).await?;
     let detail = serde_json::json!({ "destination": destination });
     let action = if delete { "delete_audience" } else { "reset_audience" };

@@ -11,6 +11,7 @@ use tracing_subscriber::EnvFilter;
 
 use crate::clock::MachineClock;
 use crate::config::{self, Config, Sources};
+use crate::ledger::Ledgers;
 use crate::store::Store;
 use crate::sync::Engine;
 
@@ -65,7 +66,8 @@ pub async fn engine(global: &Global) -> anyhow::Result<Engine> {
     let (config, sources) = load(global)?;
     let store = Store::connect(&config.state, &config.state_dir).await?;
     let base_dir = global.config.parent().map_or_else(|| PathBuf::from("."), Path::to_path_buf);
-    Ok(Engine { config, base_dir, environment: sources.environment, clock: Arc::new(MachineClock), store })
+    let ledgers = Ledgers::on_this_machine(&config.state_dir);
+    Ok(Engine { config, base_dir, environment: sources.environment, clock: Arc::new(MachineClock), store, ledgers })
 }
 
 /// Reads `2026-01-01` (midnight UTC) or an RFC 3339 instant.

@@ -7,7 +7,6 @@ use super::exit::Exit;
 use super::output::progress;
 use super::setup::{Global, engine, print_json};
 use super::table::{Align, Table, count};
-use crate::ledger::Ledger;
 use crate::store::model::RunState;
 use crate::sync::Engine;
 
@@ -99,10 +98,9 @@ pub async fn run(global: &Global, args: StatusArgs) -> anyhow::Result<Exit> {
 
 async fn line(engine: &Engine, key: &str, name: &str) -> anyhow::Result<Line> {
     let connector = engine.config.destination(name)?.connector.clone();
-    let dir = engine.ledger_dir(key, name);
     let temp = std::env::temp_dir();
     let (stats, pending) = tokio::task::block_in_place(|| {
-        let ledger = Ledger::peek(&dir, &temp)?;
+        let ledger = engine.ledgers.peek(key, name, &temp)?;
         anyhow::Ok((ledger.stats()?, ledger.pending()))
     })?;
     let mut last = None;

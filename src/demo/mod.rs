@@ -19,6 +19,7 @@ use reveil_synth::{Histories, People};
 
 use crate::clock::VirtualClock;
 use crate::config::{self, Sources};
+use crate::ledger::Ledgers;
 use crate::report::projection::Known;
 use crate::roi::{Distribution, Field, Inputs, Projection, project};
 use crate::store::Store;
@@ -147,12 +148,14 @@ async fn engine(options: &DemoOptions, sandbox: &Sandbox, clock: &VirtualClock) 
     let config = config::load(&path, &sources)?;
     let store = Store::open(&config.state_dir).await?;
     settings::write_member_key(&config.state_dir, options.seed)?;
+    let ledgers = Ledgers::on_this_machine(&config.state_dir);
     Ok(Engine {
         config,
         base_dir: options.dir.clone(),
         environment: sources.environment,
         clock: Arc::new(clock.clone()),
         store,
+        ledgers,
     })
 }
 

@@ -71,6 +71,12 @@ pub(super) fn remove(path: &Path) -> Result<()> {
     }
 }
 
+/// Removes the directory with all that is in it.
+pub(super) fn remove_dir(path: &Path) -> Result<()> {
+    fault::step(path)?;
+    fs::remove_dir_all(path).map_err(LedgerError::io("remove", path))
+}
+
 #[cfg(not(test))]
 mod fault {
     use std::path::Path;

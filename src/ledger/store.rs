@@ -165,6 +165,11 @@ impl Ledger {
         })
     }
 
+    /// Forgets everything that was sent; the next ledger is empty.
+    pub fn reset(mut self) -> Result<()> {
+        self.write(|ledger| disk::remove_dir(&ledger.dir))
+    }
+
     fn write<T>(&mut self, write: impl FnOnce(&mut Self) -> Result<T>) -> Result<T> {
         if self.lock.is_none() {
             return Err(LedgerError::ReadOnly { dir: self.dir.clone() });

@@ -24,7 +24,7 @@ use crate::segment::sql::outcome_query;
 use crate::sync::Engine;
 use crate::sync::engine::Scratch;
 use crate::sync::gather::arms;
-use crate::sync::member_key::{load_member_key, member_key};
+use crate::sync::member_key::member_key;
 use crate::warehouse::{self, Columns, Source};
 
 /// Revenue of the days before assignment that CUPED takes out.
@@ -135,13 +135,10 @@ pub async fn of_audience(engine: &Engine, audience: &str, question: Question) ->
         "audience `{audience}` withholds nobody, so nothing can be compared\n\
          hint: set holdout = \"10%\" in [audience.{audience}] and sync; see `reveil roi plan-holdout`"
     );
-    let dir = engine.audience_dir(audience);
-    let file = assignment::path(&dir, &draws);
-    if !file.exists() {
-        return Ok(None);
-    }
-    let secret = load_member_key(&engine.config.state_dir)?;
-    let temp = Scratch::fixed(&dir.join(format!("measure-{}", std::process::id())))?;
+    let found = tokio::task::block_in_place(|| assignment::find(&engine.ledgers, audience, &draws))?;
+    let Some(file) = found else { return Ok(None) };
+    let secret = engine.member_key()?;
+    let temp = Scratch::fixed(&engine.audience_dir(audience).join(format!("measure-{}", std::process::id())))?;
     let source = warehouse::open(&engine.config.warehouse).await?;
     let mapping = segment::resolve(&*source, &engine.config.warehouse).await?;
     Ok(outcome(&*source, &mapping, &secret, &file, temp.path(), question).await?)

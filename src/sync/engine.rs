@@ -16,12 +16,12 @@ use super::eligibility::Rules;
 use super::error::SyncError;
 use super::funnel::Funnel;
 use super::gather::{Gathered, Gatherer, Wanted, arms, gather};
-use super::member_key::load_member_key;
+use super::member_key::MemberKeySource;
 use super::progress::Progress;
 use crate::assignment::{self, record_run};
 use crate::config::{AudienceConfig, Config};
 use crate::connectors;
-use crate::ledger::Ledger;
+use crate::ledger::{Ledger, Ledgers};
 use crate::segment;
 use crate::segment::sql::sync_query;
 use crate::store::Store;
@@ -72,6 +72,7 @@ pub struct Engine {
     pub environment: HashMap<String, String>,
     pub clock: Arc<dyn Clock>,
     pub store: Store,
+    pub ledgers: Ledgers,
 }
 
 impl Engine {
@@ -94,8 +95,7 @@ impl Engine {
         self.close_stopped_runs(&selection.audience).await?;
         let mut ledgers = Vec::new();
         for name in &names {
-            let dir = self.ledger_dir(&selection.audience, name);
-            ledgers.push(tokio::task::block_in_place(|| Ledger::open(&dir))?);
+            ledgers.push(tokio::task::block_in_place(|| self.ledgers.hold(&selection.audience, name))?);
         }
         let mut run =
             Run::started(self.new_run_id(), &selection.audience, selection.as_of, &local_actor(), self.clock.now());
@@ -199,10 +199,11 @@ impl Engine {
         let draws = arms(&self.config, &selection.audience)?;
         let delivered: Vec<&str> =
             reports.iter().filter(|report| report.sent_all).map(|report| report.destination.as_str()).collect();
-        let dir = self.audience_dir(&selection.audience);
         // From `as_of` on both arms are fixed; a run for an earlier day is measured from that day.
         let day = assignment::day_of(self.clock.now().min(selection.as_of));
-        let recorded = tokio::task::block_in_place(|| record_run(&dir, &draws, gathered, &delivered, day));
+        let recorded = tokio::task::block_in_place(|| {
+            record_run(&self.ledgers, &selection.audience, &draws, gathered, &delivered, day)
+        });
         if let Err(error) = recorded {
             warn!(audience = selection.audience, error = %error, "Assignment to the control group was not recorded");
             if let Some(first) = reports.first_mut() {
@@ -222,7 +223,7 @@ impl Engine {
         progress: &dyn Progress,
     ) -> anyhow::Result<Gathered> {
         progress.stage("Reading the warehouse");
-        let member_key = load_member_key(&self.config.state_dir)?;
+        let member_key = self.member_key()?;
         let source = warehouse::open(&self.config.warehouse).await?;
         let mapping = segment::resolve(&*source, &self.config.warehouse).await?;
         let definition = segment::settle(&*source, &mapping, &audience.inactive, selection.as_of).await?.definition;
@@ -304,13 +305,17 @@ impl Engine {
         Destination::open(name, config, &self.environment, &self.base_dir, &self.clock, loopback_only, retry)
     }
 
-    /// Where the ledgers of an audience are.
+    /// Where what belongs to an audience lies on this machine.
     pub fn audience_dir(&self, audience: &str) -> PathBuf {
-        self.config.state_dir.join("ledger").join(file_name(audience))
+        self.ledgers.audience_dir(audience)
     }
 
-    pub fn ledger_dir(&self, audience: &str, destination: &str) -> PathBuf {
-        self.audience_dir(audience).join(file_name(destination))
+    /// The secret that makes member keys.
+    ///
+    /// # Errors
+    /// When it cannot be read or made.
+    pub fn member_key(&self) -> Result<[u8; 32], SyncError> {
+        MemberKeySource { state_dir: &self.config.state_dir }.load()
     }
 
     fn new_run_id(&self) -> String {
@@ -323,13 +328,6 @@ impl Engine {
 
 /// Buckets are cut for this many rows and recut when there are more.
 const EXPECTED_ROWS: u64 = 2_000_000;
-
-/// A directory name made of a config key.
-fn file_name(key: &str) -> String {
-    key.chars()
-        .map(|character| if character.is_ascii_alphanumeric() || "-_.".contains(character) { character } else { '_' })
-        .collect()
-}
 
 /// What the audience should be on any platform.
 pub(super) fn audience_spec(key: &str, audience: &AudienceConfig) -> AudienceSpec {

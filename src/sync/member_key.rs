@@ -15,11 +15,24 @@ pub(crate) fn member_key(secret: &[u8; 32], customer_id: &str) -> MemberKey {
     MemberKey(*digest.first_chunk().expect("32 bytes"))
 }
 
-/// The secret that makes member keys, made once and kept beside the ledgers.
-///
-/// # Errors
-/// When it cannot be read or written.
-pub fn load_member_key(state_dir: &Path) -> Result<[u8; 32], SyncError> {
+/// Where the secret is.
+#[derive(Debug, Clone, Copy)]
+pub struct MemberKeySource<'a> {
+    pub state_dir: &'a Path,
+}
+
+impl MemberKeySource<'_> {
+    /// The secret that makes member keys, made once and kept beside the ledgers.
+    ///
+    /// # Errors
+    /// When it cannot be read or written.
+    pub fn load(self) -> Result<[u8; 32], SyncError> {
+        own(self.state_dir)
+    }
+}
+
+/// The secret of this machine.
+fn own(state_dir: &Path) -> Result<[u8; 32], SyncError> {
     use std::os::unix::fs::OpenOptionsExt as _;
     let path = state_dir.join("member.key");
     let file = |what: &'static str| {

@@ -93,9 +93,8 @@ impl Engine {
         let gathered = self.gather(selection, audience, &names, temp.path(), progress).await?;
         let mut destinations = Vec::new();
         for prepared in &gathered.destinations {
-            let dir = self.ledger_dir(&selection.audience, &prepared.name);
             let (plan, mut excluded) = tokio::task::block_in_place(|| {
-                let ledger = Ledger::peek(&dir, temp.path())?;
+                let ledger = self.ledgers.peek(&selection.audience, &prepared.name, temp.path())?;
                 self.compare_only(&ledger, prepared, &gathered, &selection.audience)
             })?;
             excluded.merge(&gathered.funnel.excluded);

@@ -9,7 +9,6 @@ use super::confirm::confirm;
 use super::delivery::observe;
 use super::engine::Engine;
 use super::progress::Progress;
-use crate::ledger::Ledger;
 use crate::store::model::{DestinationRun, RunState};
 use crate::transport::retry::RetryPolicy;
 
@@ -22,8 +21,7 @@ impl Engine {
             let Some(reference) = self.store.audience(audience_key, name).await? else { continue };
             let Some(mut last) = self.last_part(audience_key, name).await? else { continue };
             let destination = self.open_destination(name, RetryPolicy::default())?;
-            let dir = self.ledger_dir(audience_key, name);
-            let ledger = Mutex::new(tokio::task::block_in_place(|| Ledger::open(&dir))?);
+            let ledger = Mutex::new(tokio::task::block_in_place(|| self.ledgers.hold(audience_key, name))?);
             let confirmed = confirm(&destination, &ledger, &*self.clock, progress, false).await?;
             let mut upload: UploadSummary = serde_json::from_value(last.upload.clone()).unwrap_or_default();
             upload.match_ranges.extend(confirmed.match_ranges.iter().copied());

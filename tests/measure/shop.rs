@@ -7,6 +7,7 @@ use std::sync::Arc;
 use chrono::{DateTime, Duration, Utc};
 use reveil::clock::VirtualClock;
 use reveil::config::{self, Sources};
+use reveil::ledger::Ledgers;
 use reveil::store::Store;
 use reveil::sync::{Engine, Selection, Silent, SyncOptions, SyncReport};
 use reveil_sandbox::{Sandbox, Settings, Time};
@@ -145,5 +146,6 @@ async fn engine(dir: &Path, db: &Path, sandbox: &Sandbox, clock: &VirtualClock, 
     let config = config::load(&path, &sources).unwrap_or_else(|faults| panic!("{faults}"));
     let store = Store::open(&config.state_dir).await.unwrap();
     let environment = sources.environment;
-    Engine { config, base_dir: dir.to_owned(), environment, clock: Arc::new(clock.clone()), store }
+    let ledgers = Ledgers::on_this_machine(&config.state_dir);
+    Engine { config, base_dir: dir.to_owned(), environment, clock: Arc::new(clock.clone()), store, ledgers }
 }

@@ -8,7 +8,6 @@ use super::{
 };
 use crate::config::audience_inactive::RfmMatrix;
 use crate::config::warehouse::Field as Mapped;
-use crate::ledger::Ledger;
 use crate::report::match_rates::{Reading, readings};
 use crate::roi::plan::HoldoutPlan;
 use crate::roi::{Distribution, Field, Inputs, Projection, project, project_union};
@@ -144,8 +143,7 @@ async fn destinations(engine: &Engine, key: &str, run: Option<&str>) -> anyhow::
     let mut destinations = Vec::new();
     for name in &engine.config.audience(key)?.destinations {
         let connector = engine.config.destination(name)?.connector.clone();
-        let dir = engine.ledger_dir(key, name);
-        let stats = tokio::task::block_in_place(|| Ledger::peek(&dir, &temp)?.stats())?;
+        let stats = tokio::task::block_in_place(|| engine.ledgers.peek(key, name, &temp)?.stats())?;
         let platform = Inputs::for_platform(&connector, 1).map_or(connector.as_str(), |inputs| inputs.platform.label);
         destinations.push(Destination {
             destination: name.clone(),

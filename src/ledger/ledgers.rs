@@ -1,0 +1,51 @@
+//! Where the ledgers of an installation are, by audience and destination.
+
+use std::path::{Path, PathBuf};
+
+use super::error::Result;
+use super::store::Ledger;
+
+/// See the module. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Ledgers {
+    dir: PathBuf,
+}
+
+impl Ledgers {
+    /// Ledgers on this machine alone, in `state_dir`.
+    pub fn on_this_machine(state_dir: &Path) -> Self {
+        Self { dir: state_dir.join("ledger") }
+    }
+
+    /// Where what belongs to an audience lies on this machine: its ledgers, and files for a while.
+    pub fn audience_dir(&self, audience: &str) -> PathBuf {
+        self.dir.join(file_name(audience))
+    }
+
+    fn dir(&self, audience: &str, destination: &str) -> PathBuf {
+        self.audience_dir(audience).join(file_name(destination))
+    }
+
+    /// Opens a ledger to write, see [`Ledger::open`].
+    ///
+    /// # Errors
+    /// [`Held`](super::LedgerError::Held) while another process has it; files.
+    pub fn hold(&self, audience: &str, destination: &str) -> Result<Ledger> {
+        Ledger::open(&self.dir(audience, destination))
+    }
+
+    /// Opens a ledger to look only, see [`Ledger::peek`].
+    ///
+    /// # Errors
+    /// Files.
+    pub fn peek(&self, audience: &str, destination: &str, temp: &Path) -> Result<Ledger> {
+        Ledger::peek(&self.dir(audience, destination), temp)
+    }
+}
+
+/// A file name made of a config key.
+pub(crate) fn file_name(key: &str) -> String {
+    key.chars()
+        .map(|character| if character.is_ascii_alphanumeric() || "-_.".contains(character) { character } else { '_' })
+        .collect()
+}
