@@ -51,7 +51,7 @@ pub async fn run(global: &Global, command: AudienceCommand) -> anyhow::Result<Ex
     }
     let ledger = tokio::task::block_in_place(|| engine.ledgers.hold(&audience, &destination))?;
     if let (true, Some(known)) = (delete, &known) {
-        let opened = engine.open_destination(&destination, RetryPolicy::default())?;
+        let opened = engine.open_destination(&destination, RetryPolicy::default()).await?;
         opened.connector.delete(&opened.context(), known).await?;
     }
     tokio::task::block_in_place(|| ledger.reset())?;
