@@ -286,6 +286,7 @@ impl Config {
         let mut faults = self.guards.faults();
         faults.extend(self.holdout.faults());
         faults.extend(self.roi.faults());
+        faults.extend(self.state.faults());
         faults.extend(self.scheduler.faults());
         faults.extend(self.alerts.faults());
         if let Some(lost) = &self.lost {

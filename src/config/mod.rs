@@ -18,6 +18,7 @@ pub mod schedule;
 pub mod scheduler;
 pub mod server;
 pub mod share;
+pub mod state;
 pub mod vault;
 pub mod warehouse;
 
@@ -41,6 +42,7 @@ pub use roi::RoiConfig;
 pub use schedule::{CatchUp, Schedule};
 pub use scheduler::SchedulerConfig;
 pub use server::ServerConfig;
+pub use state::StateConfig;
 pub use vault::VaultConfig;
 pub use warehouse::WarehouseConfig;
 
@@ -52,6 +54,9 @@ pub struct Config {
     /// keep it as private as the warehouse.
     #[serde(default = "default_state_dir")]
     pub state_dir: PathBuf,
+    /// Where runs, jobs and the audit log are kept.
+    #[serde(default)]
+    pub state: StateConfig,
     /// Where customers come from.
     pub warehouse: WarehouseConfig,
     /// Who may be uploaded at all.

@@ -26,6 +26,7 @@ use crate::ledger::{Ledger, Ledgers};
 use crate::segment;
 use crate::segment::sql::sync_query;
 use crate::store::Store;
+use crate::store::audit::local_actor;
 use crate::store::model::{DestinationRun, Run, RunState};
 use crate::transport;
 use crate::transport::retry::RetryPolicy;
@@ -110,20 +111,18 @@ impl Engine {
         for name in &names {
             ledgers.push(tokio::task::block_in_place(|| self.ledgers.hold(&selection.audience, name))?);
         }
-        let mut run = Run {
-            id,
-            audience: selection.audience.clone(),
-            as_of: selection.as_of,
-            started_at: self.clock.now(),
-            finished_at: None,
-            state: RunState::Running,
-            segment: None,
-            error: None,
-        };
+        // One that was queued, or left by a worker that is gone, goes on as it is.
+        let known = self.store.run(&id).await?;
+        let new = || Run::started(id, &selection.audience, selection.as_of, &local_actor(), self.clock.now());
+        let mut run = known.unwrap_or_else(new);
+        run.state = RunState::Running;
+        run.as_of = selection.as_of;
+        run.started_at = run.started_at.or_else(|| Some(self.clock.now()));
         self.store.save_run(&run).await?;
         for word in &options.allow {
-            let detail = serde_json::json!({ "run": run.id, "audience": run.audience, "override": word });
-            self.store.audit(self.clock.now(), "override_guard", &detail).await?;
+            let detail = serde_json::json!({ "run": run.id, "override": word });
+            let now = self.clock.now();
+            self.store.audit(now, &run.requested_by, "override_guard", &run.audience, &detail).await?;
         }
         let result = if options.dry_run {
             drop(ledgers);
