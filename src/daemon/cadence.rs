@@ -100,10 +100,8 @@ fn instant_of(local: NaiveDateTime, zone: Tz) -> Option<DateTime<Utc>> {
         LocalResult::None => {
             // Read with the offset from before the jump it lies after it, and the other way round.
             let before = zone.offset_from_utc_datetime(&(local - LONGEST_SHIFT)).fix();
-            let (mut low, mut high) = (
-                (local - LONGEST_SHIFT).and_utc().timestamp(),
-                (local + LONGEST_SHIFT).and_utc().timestamp(),
-            );
+            let (mut low, mut high) =
+                ((local - LONGEST_SHIFT).and_utc().timestamp(), (local + LONGEST_SHIFT).and_utc().timestamp());
             // The first second whose offset is no longer the old one.
             while low + 1 < high {
                 let middle = low + (high - low) / 2;
