@@ -10,6 +10,7 @@ mod settings;
 mod world;
 
 pub use crate::core::clock::{ManualTime, RealTime, Time};
+pub use crate::core::oauth::{Consent, OAuthBehaviour};
 pub use crate::core::faults::{FaultKind, FaultRule, Faults, When};
 pub use crate::error::Error;
 pub use crate::server::Sandbox;
