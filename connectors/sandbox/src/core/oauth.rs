@@ -117,7 +117,8 @@ impl Grants {
         seed: u64,
         now: DateTime<Utc>,
     ) -> Reply {
-        let query: HashMap<String, String> = call.query_pairs().map(|(k, v)| (k.into_owned(), v.into_owned())).collect();
+        let query: HashMap<String, String> =
+            call.query_pairs().map(|(k, v)| (k.into_owned(), v.into_owned())).collect();
         let field = |name: &str| query.get(name).map(String::as_str).unwrap_or("");
         // Whoever asks must be known before anybody is sent anywhere (RFC 6749, 4.1.2.1).
         let redirect = Url::parse(field("redirect_uri")).ok().filter(may_be_redirected_to);
@@ -142,7 +143,10 @@ impl Grants {
         }
         let challenge = Some(field("code_challenge")).filter(|challenge| !challenge.is_empty());
         if challenge.is_some_and(|challenge| field("code_challenge_method") != "S256" || challenge.len() != 43) {
-            return back(&[("error", "invalid_request"), ("error_description", "code_challenge must be of method S256")]);
+            return back(&[
+                ("error", "invalid_request"),
+                ("error_description", "code_challenge must be of method S256"),
+            ]);
         }
         let consent = match field("sandbox_consent") {
             "allow" => Consent::Allow,
