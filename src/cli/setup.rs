@@ -64,7 +64,7 @@ pub fn load(global: &Global) -> anyhow::Result<(Config, Sources)> {
 /// Faults of the config, or the state cannot be opened.
 pub async fn engine(global: &Global) -> anyhow::Result<Engine> {
     let (config, sources) = load(global)?;
-    let store = Store::open(&config.state_dir).await?;
+    let store = Store::connect(&config.state, &config.state_dir).await?;
     let base_dir = global.config.parent().map_or_else(|| PathBuf::from("."), Path::to_path_buf);
     let ledgers = Ledgers::on_this_machine(&config.state_dir);
     Ok(Engine { config, base_dir, environment: sources.environment, clock: Arc::new(MachineClock), store, ledgers })

@@ -108,7 +108,7 @@ async fn line(engine: &Engine, key: &str, name: &str) -> anyhow::Result<Line> {
         if let Some(part) =
             engine.store.destination_runs(&run.id).await?.into_iter().find(|part| part.destination == name)
         {
-            last = Some((run.started_at.format("%Y-%m-%d %H:%M").to_string(), part.state));
+            last = Some((run.started_at.unwrap_or(run.requested_at).format("%Y-%m-%d %H:%M").to_string(), part.state));
             break;
         }
     }

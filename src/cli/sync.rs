@@ -122,9 +122,9 @@ pub fn render(report: &SyncReport) -> String {
 /// The code a scheduler acts on: the worst of what happened, as far as a person or time can mend it.
 pub fn exit(report: &SyncReport) -> Exit {
     match report.state {
-        RunState::Done | RunState::Pending | RunState::Running => Exit::Done,
+        RunState::Queued | RunState::Running | RunState::Done | RunState::Pending => Exit::Done,
         RunState::Partial => Exit::Partial,
-        RunState::Failed => {
+        RunState::Cancelled | RunState::Failed => {
             let all = |test: fn(&crate::sync::DestinationReport) -> bool| report.destinations.iter().all(test);
             if all(|destination| destination.guarded) {
                 Exit::Guarded

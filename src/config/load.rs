@@ -284,6 +284,7 @@ impl Config {
         let mut faults = self.guards.faults();
         faults.extend(self.holdout.faults());
         faults.extend(self.roi.faults());
+        faults.extend(self.state.faults());
         if let Some(lost) = &self.lost {
             faults.extend(lost.faults());
             if self.warehouse.deliveries.is_none() {

@@ -14,6 +14,7 @@ pub mod prepare;
 pub mod roi;
 pub mod share;
 pub mod vault;
+pub mod state;
 pub mod warehouse;
 
 use std::collections::BTreeMap;
@@ -32,6 +33,7 @@ pub use lost::LostConfig;
 pub use prepare::PrepareConfig;
 pub use roi::RoiConfig;
 pub use vault::VaultConfig;
+pub use state::StateConfig;
 pub use warehouse::WarehouseConfig;
 
 /// The whole configuration.
@@ -42,6 +44,9 @@ pub struct Config {
     /// keep it as private as the warehouse.
     #[serde(default = "default_state_dir")]
     pub state_dir: PathBuf,
+    /// Where runs, jobs and the audit log are kept.
+    #[serde(default)]
+    pub state: StateConfig,
     /// Where customers come from.
     pub warehouse: WarehouseConfig,
     /// Who may be uploaded at all.

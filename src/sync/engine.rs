@@ -25,6 +25,7 @@ use crate::ledger::{Ledger, Ledgers};
 use crate::segment;
 use crate::segment::sql::sync_query;
 use crate::store::Store;
+use crate::store::audit::local_actor;
 use crate::store::model::{DestinationRun, Run, RunState};
 use crate::transport::retry::RetryPolicy;
 use crate::warehouse;
@@ -96,20 +97,13 @@ impl Engine {
         for name in &names {
             ledgers.push(tokio::task::block_in_place(|| self.ledgers.hold(&selection.audience, name))?);
         }
-        let mut run = Run {
-            id: self.new_run_id(),
-            audience: selection.audience.clone(),
-            as_of: selection.as_of,
-            started_at: self.clock.now(),
-            finished_at: None,
-            state: RunState::Running,
-            segment: None,
-            error: None,
-        };
+        let mut run =
+            Run::started(self.new_run_id(), &selection.audience, selection.as_of, &local_actor(), self.clock.now());
         self.store.save_run(&run).await?;
         for word in &options.allow {
-            let detail = serde_json::json!({ "run": run.id, "audience": run.audience, "override": word });
-            self.store.audit(self.clock.now(), "override_guard", &detail).await?;
+            let detail = serde_json::json!({ "run": run.id, "override": word });
+            let now = self.clock.now();
+            self.store.audit(now, &run.requested_by, "override_guard", &run.audience, &detail).await?;
         }
         let result = self.run_destinations(&run, selection, audience, &names, ledgers, options, progress).await;
         run.finished_at = Some(self.clock.now());
