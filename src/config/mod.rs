@@ -12,6 +12,7 @@ pub mod load;
 pub mod lost;
 pub mod prepare;
 pub mod roi;
+pub mod server;
 pub mod share;
 pub mod vault;
 pub mod state;
@@ -33,6 +34,7 @@ pub use lost::LostConfig;
 pub use prepare::PrepareConfig;
 pub use roi::RoiConfig;
 pub use vault::VaultConfig;
+pub use server::ServerConfig;
 pub use state::StateConfig;
 pub use warehouse::WarehouseConfig;
 
@@ -70,6 +72,9 @@ pub struct Config {
     /// What secrets in the state are sealed with.
     #[serde(default)]
     pub vault: VaultConfig,
+    /// Where `reveil serve` listens, and how much it takes from whom.
+    #[serde(default)]
+    pub server: ServerConfig,
     /// Audiences by key: `[audience.dormant]`.
     #[serde(default)]
     pub audience: BTreeMap<String, AudienceConfig>,
