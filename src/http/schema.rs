@@ -296,12 +296,12 @@ mod tests {
         assert_eq!(
             told(&schema, &wrong),
             [
-                "/key: does not fit ^[a-z]+$",
+                "/a~1b: is not a field of this request; it takes count, key, list, maybe, ratio, when",
                 "/count: is above 5",
+                "/key: does not fit ^[a-z]+$",
                 "/list/0: is a number, not true or false",
-                "/ratio: is not above 0",
                 "/maybe: is longer than 3 characters",
-                "/a~1b: is not a field of this request; it takes key, when, count, list, ratio, maybe",
+                "/ratio: is not above 0",
                 "/when: is missing",
             ]
         );
@@ -309,10 +309,10 @@ mod tests {
         assert_eq!(
             told(&schema, &other),
             [
-                "/key: is a number, not a text",
-                "/when: is not a date; write 2026-01-01",
                 "/count: is a number, not a whole number or null",
+                "/key: is a number, not a text",
                 "/list: has 3 entries; at most 2",
+                "/when: is not a date; write 2026-01-01",
             ]
         );
     }

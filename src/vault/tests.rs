@@ -25,7 +25,7 @@ impl MemoryTable {
     fn write<T>(&self, write: impl FnOnce(&mut BTreeMap<String, SecretRow>) -> T) -> Result<T, StoreError> {
         let mut left = self.writes_left.lock().unwrap();
         if let Some(left) = left.as_mut() {
-            *left = left.checked_sub(1).ok_or(StoreError::Malformed { table: "killed" })?;
+            *left = left.checked_sub(1).ok_or(StoreError::Malformed { what: "killed".to_owned() })?;
         }
         Ok(write(&mut self.rows.lock().unwrap()))
     }
