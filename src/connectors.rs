@@ -78,6 +78,9 @@ pub fn settings_faults(name: &str, destination: &DestinationConfig) -> Vec<(Stri
     if destination.batch_members.is_some_and(|members| members == 0 || members > descriptor.limits.max_batch_members) {
         faults.push((at("batch_members"), format!("must be between 1 and {}", descriptor.limits.max_batch_members)));
     }
+    if destination.requests_per_minute == Some(0) {
+        faults.push((at("requests_per_minute"), "must be at least 1".to_owned()));
+    }
     if let Credentials::Named(named) = &destination.credentials {
         for key in named.keys() {
             if !descriptor.secrets.iter().any(|secret| secret.key == key) {

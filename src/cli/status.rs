@@ -8,7 +8,7 @@ use super::output::progress;
 use super::setup::{Global, engine, print_json};
 use super::table::{Align, Table, count};
 use crate::store::model::RunState;
-use crate::sync::Engine;
+use crate::sync::{Engine, Unstoppable};
 
 /// See the module.
 #[derive(Debug, Args)]
@@ -55,7 +55,7 @@ pub async fn run(global: &Global, args: StatusArgs) -> anyhow::Result<Exit> {
     if args.refresh {
         let progress = progress(args.json);
         for key in &keys {
-            engine.refresh(key, &*progress).await?;
+            engine.refresh(key, &Unstoppable, &*progress).await?;
         }
     }
     let mut lines = Vec::new();

@@ -32,6 +32,10 @@ pub struct DestinationConfig {
     /// Members per request, at most the platform's limit. Default that limit.
     #[serde(default)]
     pub batch_members: Option<u32>,
+    /// Requests a minute that this process may make, at most the platform's limit; all audiences share them. Set it to
+    /// a part of that limit when several replicas or other programs use the account. Default that limit.
+    #[serde(default)]
+    pub requests_per_minute: Option<u32>,
     /// Pause before the first new try of a failed call, in milliseconds; later ones grow from it. Default 2,000, which
     /// platforms need. For tests and sandboxes, which would otherwise sleep for real.
     #[serde(default)]

@@ -21,6 +21,7 @@ pub enum RunState {
     /// Some destinations failed.
     Partial,
     Failed,
+    /// Stopped because somebody asked for it.
     Cancelled,
 }
 

@@ -53,6 +53,24 @@ impl Store {
         self.execute(upsert.bind(name).bind(sealed).bind(key_id).bind(now).bind(meta)).await.map(drop)
     }
 
+    /// Writes a secret if there is none of that name. False: there is one.
+    ///
+    /// # Errors
+    /// The database's.
+    pub async fn add_secret(
+        &self,
+        name: &str,
+        sealed: &[u8],
+        key_id: &str,
+        meta: &Value,
+        now: DateTime<Utc>,
+    ) -> Result<bool, StoreError> {
+        let insert =
+            sql("INSERT INTO secret (name, sealed, key_id, version, updated_at, meta) VALUES ($1, $2, $3, 1, $4, $5)
+             ON CONFLICT (name) DO NOTHING");
+        Ok(self.execute(insert.bind(name).bind(sealed).bind(key_id).bind(now).bind(meta)).await? > 0)
+    }
+
     /// Writes over exactly that version. False: somebody else has changed or deleted it (two replicas renew the same
     /// token, a key is rotated meanwhile); read it again.
     ///

@@ -7,8 +7,9 @@ use reveil_sdk::{Clock, Connector, Context, Result, Transport};
 
 use crate::config::DestinationConfig;
 use crate::connectors::{self, Places};
+use crate::transport::http::Caller;
 use crate::transport::retry::RetryPolicy;
-use crate::transport::{HttpTransport, TokenKeeper, TransportOptions, http};
+use crate::transport::{HttpTransport, Shared, TokenKeeper, TransportOptions, http};
 use crate::vault::keeper::VaultKeeper;
 
 /// See the module.
@@ -39,6 +40,7 @@ impl Destination {
         clock: &Arc<dyn Clock>,
         loopback_only: bool,
         mut retry: RetryPolicy,
+        shared: &Shared,
     ) -> Result<Self> {
         let mut secrets = connectors::read_secrets(name, config, places).await?;
         let keeper = match (&places.vault, &secrets.grant) {
@@ -59,9 +61,13 @@ impl Destination {
             retry.first_delay = Duration::from_millis(first_delay_ms);
         }
         let options = TransportOptions { timeout: Duration::from_secs(config.timeout_secs), retry, loopback_only };
+        let mut limits = descriptor.limits;
+        limits.requests_per_minute =
+            [limits.requests_per_minute, config.requests_per_minute].into_iter().flatten().min();
+        let caller = Caller { destination: name, connector: descriptor.slug, shared };
         let keeper = keeper.map(|keeper| Arc::new(keeper) as Arc<dyn TokenKeeper>);
         let transport =
-            HttpTransport::new(connector.auth(), &descriptor.limits, Arc::clone(clock), options)?.keeping(keeper);
+            HttpTransport::new(connector.auth(), &limits, Arc::clone(clock), options, caller)?.keeping(keeper);
         let most = descriptor.limits.max_batch_members;
         Ok(Self {
             name: name.to_owned(),

@@ -5,7 +5,10 @@ use reveil_sdk::{AudienceRef, Batch, Context, Operation, Upload};
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::engine::{Engine, Scratch, Selection};
+use super::control::{RunControl, Unstoppable};
+use super::delivery::DestinationReport;
+use super::engine::{Engine, Scratch, Selection, SyncOptions};
+use super::error::SyncError;
 use super::funnel::{Exclusions, Funnel};
 use super::gather::Prepared;
 use super::guards::{Change, refusals};
@@ -44,6 +47,8 @@ pub struct DestinationPlan {
     pub requests: u64,
     /// What the guards say against it.
     pub refusals: Vec<String>,
+    #[serde(skip)]
+    pub(super) change: Change,
     /// Some members to be added, without their identifiers.
     pub samples: Vec<Sample>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -92,7 +97,7 @@ impl Engine {
         // By process, so that a plan can be made while a run holds the audience.
         let temp =
             Scratch::fixed(&self.audience_dir(&selection.audience).join(format!("plan-{}", std::process::id())))?;
-        let gathered = self.gather(selection, audience, &names, temp.path(), progress).await?;
+        let gathered = self.gather(selection, audience, &names, temp.path(), &Unstoppable, progress).await?;
         let mut destinations = Vec::new();
         for prepared in &gathered.destinations {
             let (plan, mut excluded) = tokio::task::block_in_place(|| {
@@ -111,6 +116,34 @@ impl Engine {
             segment: gathered.funnel,
             destinations,
         })
+    }
+
+    /// A run that sends nothing: the comparison and what the guards say of it, as a run's report.
+    ///
+    /// # Errors
+    /// As [`Engine::plan`].
+    pub(super) async fn rehearse(
+        &self,
+        selection: &Selection,
+        options: &SyncOptions,
+        control: &dyn RunControl,
+        progress: &dyn Progress,
+    ) -> anyhow::Result<(Funnel, Vec<DestinationReport>)> {
+        control.check()?;
+        let plan = self.plan(selection, Show::default(), progress).await?;
+        let reports = plan.destinations.into_iter().map(|planned| {
+            let refusals = refusals(
+                &self.config.guards.with_removal_ratio(options.max_removal_ratio),
+                planned.change,
+                &options.allow,
+            );
+            let mut report = DestinationReport::rehearsed(planned);
+            if !refusals.is_empty() {
+                report.fail(&SyncError::Guarded(refusals));
+            }
+            report
+        });
+        Ok((plan.segment, reports.collect()))
     }
 
     fn compare_only(
@@ -168,6 +201,7 @@ impl Engine {
             excluded,
             requests: 0,
             refusals: refusals(&self.config.guards, change, &[]).into_iter().map(|refusal| refusal.message).collect(),
+            change,
             samples: Vec::new(),
             shown_requests: Vec::new(),
         };

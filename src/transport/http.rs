@@ -1,6 +1,6 @@
 //! One call over `reqwest`, with authorisation, pacing and retries around it.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
@@ -12,6 +12,7 @@ use tracing::debug;
 use super::auth::{Authenticator, TokenKeeper};
 use super::pace::Pacer;
 use super::retry::{RetryPolicy, with_retry};
+use super::shared::{Meter, Shared};
 
 /// Settings of one destination's transport.
 #[derive(Debug, Clone)]
@@ -29,12 +30,22 @@ impl Default for TransportOptions {
     }
 }
 
+/// Whose calls these are.
+#[derive(Debug, Clone, Copy)]
+pub struct Caller<'a> {
+    pub destination: &'a str,
+    pub connector: &'static str,
+    pub shared: &'a Shared,
+}
+
 /// See the module. One per destination.
 #[derive(Debug)]
 pub struct HttpTransport {
     client: reqwest::Client,
     auth: Authenticator,
-    pacer: Pacer,
+    pacer: Arc<Pacer>,
+    meter: Arc<dyn Meter>,
+    connector: &'static str,
     clock: Arc<dyn Clock>,
     options: TransportOptions,
 }
@@ -42,14 +53,22 @@ pub struct HttpTransport {
 impl HttpTransport {
     /// # Errors
     /// `Config` when the TLS roots of the system cannot be read.
-    pub fn new(auth: Auth, limits: &Limits, clock: Arc<dyn Clock>, options: TransportOptions) -> Result<Self> {
+    pub fn new(
+        auth: Auth,
+        limits: &Limits,
+        clock: Arc<dyn Clock>,
+        options: TransportOptions,
+        caller: Caller<'_>,
+    ) -> Result<Self> {
         let client = client(options.timeout)?;
         if options.loopback_only {
             check_auth_loopback(&auth)?;
         }
         Ok(Self {
             auth: Authenticator::new(auth, client.clone(), Arc::clone(&clock)),
-            pacer: Pacer::new(limits, Arc::clone(&clock)),
+            pacer: caller.shared.pacer(caller.destination, limits, &clock),
+            meter: Arc::clone(caller.shared.meter()),
+            connector: caller.connector,
             client,
             clock,
             options,
@@ -66,7 +85,18 @@ impl HttpTransport {
     }
 
     async fn attempt(&self, call: &Call, interpret: &dyn Interpret) -> Result<Reply> {
+        let started = Instant::now();
+        let result = self.interpreted(call, interpret).await;
+        let error = result.as_ref().err().map(Error::kind);
+        self.meter.answered(self.connector, error, started.elapsed());
+        result
+    }
+
+    async fn interpreted(&self, call: &Call, interpret: &dyn Interpret) -> Result<Reply> {
         let reply = self.exchange(call).await?;
+        if reply.status == 429 {
+            self.meter.throttled(self.connector);
+        }
         if let Some(pace) = interpret.pace(&reply) {
             self.pacer.observe(pace);
         }
@@ -201,7 +231,17 @@ impl Transport for HttpTransport {
         if self.options.loopback_only && !is_loopback(&call.url) {
             return Err(synthetic(call.operation, &call.url));
         }
-        let result = with_retry(self.options.retry, &self.clock, || self.attempt(&call, interpret)).await;
+        let failed_before = Mutex::new(None);
+        let result = with_retry(self.options.retry, &self.clock, || async {
+            let before = *failed_before.lock().expect("no panic while held");
+            if let Some(kind) = before {
+                self.meter.retried(self.connector, kind);
+            }
+            let result = self.attempt(&call, interpret).await;
+            *failed_before.lock().expect("no panic while held") = result.as_ref().err().map(Error::kind);
+            result
+        })
+        .await;
         let reached = !matches!(&result, Err(error) if error.kind() == ErrorKind::Unavailable);
         self.pacer.record(reached);
         result
