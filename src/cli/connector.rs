@@ -23,7 +23,8 @@ pub enum ConnectorCommand {
 pub fn run(command: &ConnectorCommand) -> anyhow::Result<Exit> {
     let ConnectorCommand::List { json } = command;
     if *json {
-        let documents: Vec<_> = connectors::all().iter().map(|builtin| ConnectorFacts::of(builtin.descriptor)).collect();
+        let documents: Vec<_> =
+            connectors::all().iter().map(|builtin| ConnectorFacts::of(builtin.descriptor)).collect();
         print_json(&serde_json::json!({ "connectors": documents }))?;
         return Ok(Exit::Done);
     }

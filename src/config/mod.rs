@@ -80,9 +80,6 @@ pub struct Config {
     /// How `reveil serve` works through its queue.
     #[serde(default)]
     pub scheduler: SchedulerConfig,
-    /// Where `reveil serve` listens.
-    #[serde(default)]
-    pub server: ServerConfig,
     /// What people are told, and where.
     #[serde(default)]
     pub alerts: AlertsConfig,

@@ -168,7 +168,10 @@ mod tests {
         assert_eq!(faults("listen = '0.0.0.0:80'"), ["server.listen"]);
         assert!(faults("listen = '0.0.0.0:80'\ninsecure = true").is_empty());
         assert!(faults("listen = '0.0.0.0:80'\ntls = { cert = 'c', key = 'k' }").is_empty());
-        assert_eq!(faults("listen = '0.0.0.0:80'\ninsecure = true\nopen_on_loopback = true"), ["server.open_on_loopback"]);
+        assert_eq!(
+            faults("listen = '0.0.0.0:80'\ninsecure = true\nopen_on_loopback = true"),
+            ["server.open_on_loopback"]
+        );
     }
 
     #[test]

@@ -140,8 +140,11 @@ impl Contract {
         }
         let value: Value = serde_json::from_slice(bytes).map_err(|error| {
             let what = if error.is_eof() { "the JSON ends too early" } else { "the body is not JSON" };
-            Problem::new(Code::MalformedRequest)
-                .detail(format!("{what}: line {}, column {}", error.line(), error.column()))
+            Problem::new(Code::MalformedRequest).detail(format!(
+                "{what}: line {}, column {}",
+                error.line(),
+                error.column()
+            ))
         })?;
         let faults = self.schemas.faults(&spec.schema, &value);
         if faults.is_empty() {

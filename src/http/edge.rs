@@ -53,7 +53,7 @@ pub async fn around(State(app): State<App>, mut request: Request, next: Next) ->
     let response = finish(response, &id, for_people.then_some(language));
     let status = response.status().as_u16();
     let elapsed = started.elapsed();
-    app.host.observe_request(&route, known_method(&method), status, elapsed);
+    app.daemon.metrics().api.answered(&route, known_method(&method), status, elapsed);
     span.in_scope(|| debug!(status, duration_ms = elapsed.as_millis() as u64, "Answered"));
     response
 }
@@ -186,7 +186,9 @@ mod tests {
 
     #[test]
     fn ports_and_brackets_are_no_part_of_a_name() {
-        for (asked, name) in [("localhost:8750", "localhost"), ("[::1]:80", "::1"), ("a.example", "a.example"), ("", "")] {
+        for (asked, name) in
+            [("localhost:8750", "localhost"), ("[::1]:80", "::1"), ("a.example", "a.example"), ("", "")]
+        {
             assert_eq!(host_name(asked), name);
         }
     }

@@ -15,8 +15,10 @@ pub enum Exposed {
          first: reveil token create --role admin NAME"
     )]
     NoToken(std::net::SocketAddr),
-    #[error("there is no token, so nobody could call\nhint: make one first: reveil token create --role admin NAME; or \
-             set server.open_on_loopback = true to let everybody on this machine in")]
+    #[error(
+        "there is no token, so nobody could call\nhint: make one first: reveil token create --role admin NAME; or \
+             set server.open_on_loopback = true to let everybody on this machine in"
+    )]
     Nobody,
 }
 

@@ -6,9 +6,9 @@ use std::future::Future;
 use axum::Json;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
+use ring::hmac;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use ring::hmac;
 use tracing::warn;
 use utoipa::IntoParams;
 
@@ -52,7 +52,7 @@ pub async fn once(
 ) -> Result<Response, Problem> {
     let key = headers.get("idempotency-key").and_then(|key| key.to_str().ok());
     let Some(key) = key else { return work.await.map(|answer| respond(status, answer, false)) };
-    let engine = app.host.engine();
+    let engine = app.daemon.engine();
     let store = &engine.store;
     match store.idempotent_begin(&caller.id, key, &digest(&engine, request)?, engine.clock.now()).await? {
         Begun::New => {}

@@ -72,7 +72,12 @@ type Keyed<K> = RateLimiter<K, DashMapStateStore<K>, DefaultClock, StateInformat
 pub struct Buckets<K: Hash + Eq + Clone> {
     limiter: Keyed<K>,
     quota: Quota,
-    shared: RateLimiter<governor::state::NotKeyed, governor::state::InMemoryState, DefaultClock, StateInformationMiddleware>,
+    shared: RateLimiter<
+        governor::state::NotKeyed,
+        governor::state::InMemoryState,
+        DefaultClock,
+        StateInformationMiddleware,
+    >,
 }
 
 impl<K: Hash + Eq + Clone> std::fmt::Debug for Buckets<K> {
@@ -100,8 +105,7 @@ impl<K: Hash + Eq + Clone> Buckets<K> {
         if self.limiter.len() >= MOST_KEYS {
             self.limiter.retain_recent();
         }
-        let outcome =
-            if self.limiter.len() >= MOST_KEYS { self.shared.check() } else { self.limiter.check_key(key) };
+        let outcome = if self.limiter.len() >= MOST_KEYS { self.shared.check() } else { self.limiter.check_key(key) };
         match outcome {
             Ok(state) => Ok(Standing { remaining: state.remaining_burst_capacity(), quota: self.quota }),
             Err(until) => {

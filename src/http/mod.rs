@@ -11,7 +11,6 @@ pub mod cors;
 pub mod edge;
 pub mod exposure;
 pub mod failure;
-pub mod host;
 pub mod idempotency;
 pub mod limits;
 pub mod listing;
@@ -28,12 +27,13 @@ use axum::Router;
 use axum::extract::{MatchedPath, Request, State};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse as _, Response};
+use tokio_util::sync::CancellationToken;
 use tower_http::catch_panic::CatchPanicLayer;
 
-pub use host::{Check, ConfigChange, Host};
-pub use serve::{Bound, serve};
+pub use serve::{Bound, bind, serve};
 
 use crate::config::ServerConfig;
+use crate::daemon::Daemon;
 use contract::Contract;
 use limits::Limits;
 
@@ -44,7 +44,9 @@ pub struct App(Arc<Shared>);
 /// See [`App`].
 #[derive(Debug)]
 pub struct Shared {
-    pub host: Arc<dyn Host>,
+    pub daemon: Arc<Daemon>,
+    /// Set when the process is to end.
+    pub stopping: CancellationToken,
     pub server: ServerConfig,
     pub contract: Contract,
     /// The OpenAPI document as it is served.
@@ -61,15 +63,18 @@ impl Deref for App {
 }
 
 impl App {
-    pub fn new(host: Arc<dyn Host>, server: &ServerConfig) -> Self {
+    /// Limits and addresses stay as they are until a restart.
+    pub fn new(daemon: Arc<Daemon>, stopping: CancellationToken) -> Self {
+        let server = daemon.loaded().config.server.clone();
         let document = openapi::document();
         Self(Arc::new(Shared {
-            host,
             contract: Contract::new(&document),
             document: document.to_string(),
-            limits: Limits::new(server),
+            limits: Limits::new(&server),
             held: api::HeldCache::default(),
-            server: server.clone(),
+            server,
+            daemon,
+            stopping,
         }))
     }
 

@@ -85,7 +85,12 @@ static FACTS: [Facts; 26] = [
         "The address takes other methods",
         "use one of the methods in the Allow header",
     ),
-    facts(Code::NotAcceptable, StatusCode::NOT_ACCEPTABLE, "The form asked for is not offered", "ask for application/json"),
+    facts(
+        Code::NotAcceptable,
+        StatusCode::NOT_ACCEPTABLE,
+        "The form asked for is not offered",
+        "ask for application/json",
+    ),
     facts(
         Code::RequestTimeout,
         StatusCode::REQUEST_TIMEOUT,
@@ -159,12 +164,7 @@ static FACTS: [Facts; 26] = [
         "Something unforeseen happened",
         "look for the request id in the log",
     ),
-    facts(
-        Code::NotConfigured,
-        StatusCode::NOT_IMPLEMENTED,
-        "The configuration does not allow this",
-        "see the detail",
-    ),
+    facts(Code::NotConfigured, StatusCode::NOT_IMPLEMENTED, "The configuration does not allow this", "see the detail"),
     facts(
         Code::WarehouseFailed,
         StatusCode::BAD_GATEWAY,

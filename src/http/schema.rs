@@ -20,11 +20,30 @@ pub struct Schemas {
 }
 
 /// Keywords that say what is allowed.
+#[cfg(test)]
 const CHECKED: [&str; 19] = [
-    "$ref", "type", "enum", "const", "properties", "required", "additionalProperties", "items", "minItems", "maxItems",
-    "minLength", "maxLength", "pattern", "format", "minimum", "maximum", "exclusiveMinimum", "oneOf", "anyOf",
+    "$ref",
+    "type",
+    "enum",
+    "const",
+    "properties",
+    "required",
+    "additionalProperties",
+    "items",
+    "minItems",
+    "maxItems",
+    "minLength",
+    "maxLength",
+    "pattern",
+    "format",
+    "minimum",
+    "maximum",
+    "exclusiveMinimum",
+    "oneOf",
+    "anyOf",
 ];
 /// Keywords that only describe.
+#[cfg(test)]
 const DESCRIBING: [&str; 7] = ["title", "description", "example", "examples", "default", "deprecated", "writeOnly"];
 
 impl Schemas {

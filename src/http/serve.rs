@@ -9,12 +9,13 @@ use anyhow::Context as _;
 use axum_server::tls_rustls::{RustlsAcceptor, RustlsConfig};
 use axum_server::{Handle, Server};
 use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
 use super::slow::Door;
-use super::{App, Host, exposure, router};
-use crate::config::ServerConfig;
+use super::{App, exposure, router};
 use crate::config::server::TlsConfig;
+use crate::daemon::Daemon;
 
 /// Requests that run when the process is asked to end get this long.
 const GRACE: Duration = Duration::from_secs(10);
@@ -24,20 +25,20 @@ const GRACE: Duration = Duration::from_secs(10);
 pub struct Bound {
     /// Where; the port that was picked when the config says 0.
     pub addr: SocketAddr,
-    /// Ends some time after [`Host::stopping`].
+    /// Ends some time after the process is asked to.
     pub task: JoinHandle<std::io::Result<()>>,
 }
 
-/// Starts serving. Paths of the config start at `base_dir`.
+/// Starts serving what [`Daemon`] does.
 ///
 /// # Errors
 /// Where strangers could come in, an address that is taken, a certificate that cannot be used.
-pub async fn serve(host: Arc<dyn Host>, server: &ServerConfig, base_dir: &Path) -> anyhow::Result<Bound> {
-    let engine = host.engine();
-    let now = engine.clock.now();
-    let tokens = engine.store.tokens().await?;
-    let valid = tokens.iter().filter(|token| token.revoked_at.is_none() && token.expires_at.is_none_or(|at| at > now));
-    exposure::check(server, valid.count())?;
+pub async fn bind(daemon: Arc<Daemon>, stopping: CancellationToken) -> anyhow::Result<Bound> {
+    let app = App::new(daemon, stopping.clone());
+    let server = &app.server;
+    let tokens = app.daemon.store().tokens().await?;
+    let now = app.daemon.clock().now();
+    exposure::check(server, tokens.iter().filter(|token| token.is_valid(now)).count())?;
     if server.insecure && !server.on_loopback() && server.tls.is_none() {
         warn!(listen = %server.listen, "Listening without TLS; a proxy has to add it");
     }
@@ -49,7 +50,6 @@ pub async fn serve(host: Arc<dyn Host>, server: &ServerConfig, base_dir: &Path) 
     })?;
     listener.set_nonblocking(true)?;
     let addr = listener.local_addr()?;
-    let stopping = host.stopping();
     let handle = Handle::new();
     let ending = handle.clone();
     tokio::spawn(async move {
@@ -57,13 +57,12 @@ pub async fn serve(host: Arc<dyn Host>, server: &ServerConfig, base_dir: &Path) 
         ending.graceful_shutdown(Some(GRACE));
     });
     let door = Door::new(server.max_connections, Duration::from_secs(server.body_timeout_secs));
-    let app = App::new(host, server);
     let service = router(&app).into_make_service_with_connect_info::<SocketAddr>();
     let plain = axum_server::from_tcp(listener)?;
     let task = match &server.tls {
         None => tokio::spawn(bounded(plain.acceptor(door), handle, &app).serve(service)),
         Some(tls) => {
-            let acceptor = RustlsAcceptor::new(tls_config(tls, base_dir).await?).acceptor(door);
+            let acceptor = RustlsAcceptor::new(tls_config(tls, &app.daemon.loaded().base_dir).await?).acceptor(door);
             tokio::spawn(bounded(plain.acceptor(acceptor), handle, &app).serve(service))
         }
     };
@@ -71,12 +70,22 @@ pub async fn serve(host: Arc<dyn Host>, server: &ServerConfig, base_dir: &Path) 
     Ok(Bound { addr, task })
 }
 
+/// Serves until the process is to end.
+///
+/// # Errors
+/// As [`bind`], before anything is answered; later only when the listener breaks.
+pub async fn serve(daemon: Arc<Daemon>, stopping: CancellationToken) -> anyhow::Result<()> {
+    bind(daemon, stopping).await?.task.await??;
+    Ok(())
+}
+
 /// With the bounds on clients that do not speak.
 fn bounded<A>(mut server: Server<SocketAddr, A>, handle: Handle<SocketAddr>, app: &App) -> Server<SocketAddr, A> {
     let within = Duration::from_secs(app.server.header_timeout_secs);
     server.http_builder().http1().header_read_timeout(within).max_headers(64);
     // One line per scanner would fill the log.
-    let not_taken = |_: Option<&SocketAddr>, error: &std::io::Error| debug!(error = %error, "A connection was not taken");
+    let not_taken =
+        |_: Option<&SocketAddr>, error: &std::io::Error| debug!(error = %error, "A connection was not taken");
     server.handle(handle).first_request_timeout(within).accept_error_handler(not_taken)
 }
 

@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use axum_server::accept::Accept;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::time::{Instant, Sleep};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::{Instant, Sleep};
 
 /// Takes a connection when there is room for it; otherwise it is closed at once, before it costs anything.
 #[derive(Debug, Clone)]

@@ -20,7 +20,7 @@ struct Home {
 }
 
 pub async fn home(State(app): State<App>, visitor: Visitor) -> Result<Response, Problem> {
-    let engine = app.host.engine();
+    let engine = app.daemon.engine();
     let mut audiences = Vec::new();
     for (key, config) in engine.config.audience.iter().filter(|(key, _)| visitor.caller.sees(key)) {
         audiences.push(audience(&app, &engine, key, config).await?);

@@ -96,7 +96,9 @@ mod tests {
     fn nobody_is_sent_elsewhere() {
         let of = |path: &str| own_path(Some(path.to_owned()));
         assert_eq!(of("/runs?audience=a"), "/runs?audience=a");
-        for foreign in ["https://evil.example", "//evil.example", "/\\evil.example", "", "/a\r\nSet-Cookie: x", "javascript:1"] {
+        for foreign in
+            ["https://evil.example", "//evil.example", "/\\evil.example", "", "/a\r\nSet-Cookie: x", "javascript:1"]
+        {
             assert_eq!(of(foreign), "/", "{foreign:?}");
         }
     }

@@ -88,7 +88,7 @@ pub struct Held {
     security(("token" = ["viewer"])),
     responses((status = 200, description = "All that the token may see", body = Page<Audience>)))]
 pub async fn list(State(app): State<App>, caller: Caller) -> Result<Json<Page<Audience>>, Problem> {
-    let engine = app.host.engine();
+    let engine = app.daemon.engine();
     let mut items = Vec::new();
     for (key, config) in engine.config.audience.iter().filter(|(key, _)| caller.sees(key)) {
         items.push(audience(&app, &engine, key, config).await?);
@@ -105,7 +105,7 @@ pub async fn get(
     caller: Caller,
     Path(AudiencePath { key }): Path<AudiencePath>,
 ) -> Result<Json<Audience>, Problem> {
-    let engine = app.host.engine();
+    let engine = app.daemon.engine();
     let config = visible(&engine, &caller, &key)?;
     Ok(Json(audience(&app, &engine, &key, config).await?))
 }
@@ -134,12 +134,12 @@ async fn set_paused(
     Path(AudiencePath { key }): Path<AudiencePath>,
     paused: bool,
 ) -> Result<Json<Audience>, Problem> {
-    let engine = app.host.engine();
+    let engine = app.daemon.engine();
     let config = visible(&engine, &caller, &key)?;
     if engine.store.set_paused(&schedule_key(&key), paused).await? {
         let action = if paused { "pause_audience" } else { "resume_audience" };
         engine.store.audit(engine.clock.now(), &caller.name, action, &key, &serde_json::json!({})).await?;
-        app.host.wake();
+        app.daemon.wake();
     }
     Ok(Json(audience(&app, &engine, &key, config).await?))
 }

@@ -35,7 +35,7 @@ pub struct TakenOver {
     security(("token" = ["viewer"])),
     responses((status = 200, description = "All that the token may see", body = Page<DeliveryFigures>)))]
 pub async fn list(State(app): State<App>, caller: Caller) -> Result<Json<Page<DeliveryFigures>>, Problem> {
-    let all = app.host.engine().store.deliveries().await?;
+    let all = app.daemon.engine().store.deliveries().await?;
     Ok(Json(Page::whole(all.into_iter().filter(|flight| caller.sees(&flight.audience)).collect())))
 }
 
@@ -48,7 +48,7 @@ pub async fn take_over(
     caller: Caller,
     Input(request): Input<Deliveries>,
 ) -> Result<Json<TakenOver>, Problem> {
-    let engine = app.host.engine();
+    let engine = app.daemon.engine();
     // What a token may not see must look as if it were not there.
     let hidden = |flight: &&Flight| {
         engine.config.audience.contains_key(&flight.audience) && visible(&engine, &caller, &flight.audience).is_err()

@@ -81,7 +81,7 @@ pub struct Credential {
     security(("token" = ["viewer"])),
     responses((status = 200, description = "All that the token may see", body = Page<Destination>)))]
 pub async fn list(State(app): State<App>, caller: Caller) -> Result<Json<Page<Destination>>, Problem> {
-    let engine = app.host.engine();
+    let engine = app.daemon.engine();
     let mut items = Vec::new();
     for (name, config) in engine.config.destination.iter().filter(|(name, _)| sees(&engine, &caller, name)) {
         items.push(destination(&engine, name, config).await?);
@@ -98,7 +98,7 @@ pub async fn get(
     caller: Caller,
     Path(DestinationPath { name }): Path<DestinationPath>,
 ) -> Result<Json<Destination>, Problem> {
-    let engine = app.host.engine();
+    let engine = app.daemon.engine();
     let config = visible(&engine, &caller, &name)?;
     Ok(Json(destination(&engine, &name, config).await?))
 }
@@ -114,7 +114,7 @@ pub async fn check(
     caller: Caller,
     Path(DestinationPath { name }): Path<DestinationPath>,
 ) -> Result<Json<Destination>, Problem> {
-    let engine = app.host.engine();
+    let engine = app.daemon.engine();
     visible(&engine, &caller, &name)?;
     let found = apart(&app, async move {
         let (state, error) = look(&engine, &name).await;

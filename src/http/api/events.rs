@@ -16,10 +16,10 @@ use tokio_util::sync::CancellationToken;
 use tracing::warn;
 use utoipa::IntoParams;
 
+use super::super::App;
 use super::super::auth::Caller;
 use super::super::limits::Limits;
 use super::super::problem::{FieldFault, Problem};
-use super::super::App;
 use super::paths::RunPath;
 use super::runs::visible_run;
 use crate::store::Store;
@@ -60,13 +60,14 @@ pub async fn events(
     let seen = last_seen(&headers)?;
     let permit = Limits::permit(&app.limits.streams, "event streams")?;
     let follower = Follower {
-        store: app.host.engine().store,
+        store: app.daemon.engine().store,
         run: id,
         seen,
         waiting: VecDeque::new(),
-        news: app.host.run_events(),
-        stopping: app.host.stopping(),
+        bell: app.daemon.store().run_event_bell(),
+        stopping: app.stopping.clone(),
         over: false,
+        looked_again: false,
         _permit: permit,
     };
     let sse = Sse::new(follower.stream()).keep_alive(KeepAlive::new().interval(KEEP_ALIVE));
@@ -93,9 +94,11 @@ struct Follower {
     run: String,
     seen: i64,
     waiting: VecDeque<RunEvent>,
-    news: watch::Receiver<u64>,
+    bell: watch::Receiver<()>,
     stopping: CancellationToken,
     over: bool,
+    /// The run had ended when it was last looked at; its last event may come a moment later.
+    looked_again: bool,
     _permit: OwnedSemaphorePermit,
 }
 
@@ -125,7 +128,7 @@ impl Follower {
             }
             // Asked for before the events: a run that is over by now has written all of them.
             let ended = self.run_is_over().await?;
-            self.news.mark_unchanged();
+            self.bell.mark_unchanged();
             match self.store.run_events(&self.run, self.seen).await {
                 Ok(events) => self.waiting.extend(events),
                 Err(error) => {
@@ -134,12 +137,12 @@ impl Follower {
                 }
             }
             if self.waiting.is_empty() {
-                if ended {
+                if ended && std::mem::replace(&mut self.looked_again, true) {
                     return None;
                 }
                 tokio::select! {
                     () = self.stopping.cancelled() => return None,
-                    _ = self.news.changed() => {}
+                    _ = self.bell.changed() => {}
                     () = tokio::time::sleep(POLL) => {}
                 }
             }

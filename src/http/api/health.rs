@@ -7,21 +7,15 @@ use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::super::host::Check;
 use super::super::App;
+use crate::daemon::Readiness;
+use crate::telemetry::Metrics;
 
 /// Whether the process answers.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct Alive {
     #[schema(example = "ok")]
     status: &'static str,
-}
-
-/// Whether requests make sense now.
-#[derive(Debug, Serialize, ToSchema)]
-pub struct Readiness {
-    ready: bool,
-    checks: Vec<Check>,
 }
 
 /// What is running.
@@ -45,12 +39,11 @@ pub async fn healthz() -> Json<Alive> {
 /// The state is reachable and the scheduler runs. For load balancers and `systemd`.
 #[utoipa::path(get, path = "/readyz", tag = "service", security(()),
     responses((status = 200, description = "They do", body = Readiness),
-              (status = 503, description = "They do not; `checks` says why", body = Readiness)))]
+              (status = 503, description = "They do not; `conditions` say why", body = Readiness)))]
 pub async fn readyz(State(app): State<App>) -> Response {
-    let checks = app.host.readiness().await;
-    let ready = checks.iter().all(|check| check.ok);
-    let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-    (status, Json(Readiness { ready, checks })).into_response()
+    let readiness = app.daemon.readiness().await;
+    let status = if readiness.ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    (status, Json(readiness)).into_response()
 }
 
 /// Metrics for Prometheus
@@ -60,8 +53,7 @@ pub async fn readyz(State(app): State<App>) -> Response {
     responses((status = 200, description = "The metrics", body = String,
                content_type = "application/openmetrics-text")))]
 pub async fn metrics(State(app): State<App>) -> Response {
-    let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
-    ([(header::CONTENT_TYPE, kind)], app.host.metrics_text()).into_response()
+    ([(header::CONTENT_TYPE, Metrics::CONTENT_TYPE)], app.daemon.metrics().render()).into_response()
 }
 
 /// This document

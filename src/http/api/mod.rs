@@ -6,7 +6,6 @@ mod connectors;
 mod deliveries;
 mod destinations;
 mod events;
-// mod forget;
 mod health;
 mod held;
 mod me;
@@ -18,7 +17,6 @@ mod reload;
 mod roi;
 mod run;
 mod runs;
-// mod sync;
 
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;

@@ -166,7 +166,7 @@ pub async fn list(
         since: query.since.map(Moment::instant),
         until: query.until.map(Moment::instant),
     };
-    let store = app.host.engine().store;
+    let store = app.daemon.engine().store;
     let page = store.observations_page(&filter, query.cursor.as_deref(), query.limit.unwrap_or(DEFAULT_LIMIT)).await?;
     let seen = page.items.into_iter().filter(|reading| caller.sees(&reading.audience));
     let items: Vec<Observation> = seen.map(Observation::from).collect();
@@ -185,8 +185,19 @@ fn accepts_csv(headers: &HeaderMap) -> bool {
 fn csv(items: &[Observation], next: Option<&str>) -> Result<Response, Problem> {
     let mut writer = csv::Writer::from_writer(Vec::new());
     let columns = [
-        "audience", "destination", "connector", "run_id", "as_of", "sent", "kind", "low", "high", "matched", "definition",
-        "rules_version", "primary",
+        "audience",
+        "destination",
+        "connector",
+        "run_id",
+        "as_of",
+        "sent",
+        "kind",
+        "low",
+        "high",
+        "matched",
+        "definition",
+        "rules_version",
+        "primary",
     ];
     let failed = |error: csv::Error| Problem::from(anyhow::Error::from(error));
     writer.write_record(columns).map_err(failed)?;

@@ -54,7 +54,7 @@ pub async fn plan(
     Path(AudiencePath { key }): Path<AudiencePath>,
     Input(request): Input<PlanRequest>,
 ) -> Result<Json<AudiencePlan>, Problem> {
-    let engine = app.host.engine();
+    let engine = app.daemon.engine();
     let config = visible(&engine, &caller, &key)?;
     let destinations = super::paths::known_destinations(config, &key, request.destinations)?;
     let as_of = request.as_of.map_or_else(|| engine.clock.now(), Moment::instant);

@@ -7,14 +7,14 @@ use utoipa::ToSchema;
 
 use super::super::App;
 use super::super::auth::Caller;
-use super::super::host::ConfigChange;
 use super::super::problem::Problem;
+use crate::daemon::Change;
 
 /// What changed.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct Reloaded {
     /// Empty when nothing did.
-    changed: Vec<ConfigChange>,
+    changed: Vec<Change>,
 }
 
 /// Reload the configuration
@@ -27,5 +27,9 @@ pub struct Reloaded {
                body = super::super::problem::ProblemDocument, content_type = "application/problem+json")))]
 pub async fn reload(State(app): State<App>, caller: Caller) -> Result<Json<Reloaded>, Problem> {
     caller.unscoped()?;
-    Ok(Json(Reloaded { changed: app.host.reload(&caller.name).await? }))
+    let changed = app.daemon.reload().await?;
+    let keys: Vec<&str> = changed.iter().map(|change| change.key.as_str()).collect();
+    let now = app.daemon.clock().now();
+    app.daemon.store().audit(now, &caller.name, "reload_config", "", &serde_json::json!({ "keys": keys })).await?;
+    Ok(Json(Reloaded { changed }))
 }

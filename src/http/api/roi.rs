@@ -12,7 +12,9 @@ use super::audiences::visible;
 use super::plan::apart;
 use crate::report::campaign::{self, CampaignError};
 use crate::roi::plan::HoldoutJudgement;
-use crate::roi::request::{MeasureAnswer, MeasureRequest, PlanHoldoutRequest, ProjectAnswer, ProjectRequest, RequestError};
+use crate::roi::request::{
+    MeasureAnswer, MeasureRequest, PlanHoldoutRequest, ProjectAnswer, ProjectRequest, RequestError,
+};
 
 /// Project what a campaign is worth
 ///
@@ -26,7 +28,7 @@ pub async fn project(
     caller: Caller,
     Input(request): Input<ProjectRequest>,
 ) -> Result<Json<ProjectAnswer>, Problem> {
-    let engine = app.host.engine();
+    let engine = app.daemon.engine();
     if let Some(audience) = &request.audience {
         visible(&engine, &caller, audience)?;
     }
@@ -53,7 +55,7 @@ pub async fn measure(
     caller: Caller,
     Input(request): Input<MeasureRequest>,
 ) -> Result<Json<MeasureAnswer>, Problem> {
-    let engine = app.host.engine();
+    let engine = app.daemon.engine();
     if let Some(audience) = &request.audience {
         visible(&engine, &caller, audience)?;
     }

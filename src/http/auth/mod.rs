@@ -124,10 +124,10 @@ pub async fn identify(app: &App, parts: &Parts) -> Result<Caller, Problem> {
         Err(Refusal::Other(problem)) => Err(problem),
         Err(Refusal::Credentials(reason)) => {
             if let Err(problem) = app.limits.failures.take(&address) {
-                app.host.count_auth_failure("limited");
+                app.daemon.metrics().api.auth_failed("limited");
                 return Err(problem);
             }
-            app.host.count_auth_failure(reason);
+            app.daemon.metrics().api.auth_failed(reason);
             let challenge = match reason {
                 "missing" => "Bearer realm=\"reveil\"",
                 _ => "Bearer realm=\"reveil\", error=\"invalid_token\"",
@@ -180,7 +180,7 @@ fn local() -> Caller {
 async fn verify(app: &App, text: &str, means: Means) -> Result<Caller, Refusal> {
     token::id_of(text).ok_or(Refusal::Credentials("malformed"))?;
     let hash = token::hash(text);
-    let engine = app.host.engine();
+    let engine = app.daemon.engine();
     let found = engine.store.token_by_hash(&hash).await.map_err(|error| Refusal::Other(of_store(&error)))?;
     let known = found.filter(|known| token::same_hash(&known.hash, &hash)).ok_or(Refusal::Credentials("unknown"))?;
     let now = engine.clock.now();
@@ -214,7 +214,7 @@ pub async fn check_token(app: &App, parts: &Parts, text: &str) -> Result<Caller,
         Err(Refusal::Other(problem)) => Err(problem),
         Err(Refusal::Credentials(reason)) => {
             let limited = app.limits.failures.take(&network(address(&parts.extensions)));
-            app.host.count_auth_failure(if limited.is_err() { "limited" } else { reason });
+            app.daemon.metrics().api.auth_failed(if limited.is_err() { "limited" } else { reason });
             limited?;
             Err(Problem::new(Code::Unauthenticated).detail("the token is not valid"))
         }
