@@ -20,8 +20,10 @@ pub mod setup;
 pub mod status;
 pub mod sync;
 pub mod table;
+pub mod token;
 pub mod vault;
 
+use std::io::Write as _;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
@@ -82,6 +84,11 @@ enum Command {
     Audience(audience::AudienceCommand),
     /// Simulated platforms on this machine
     Sandbox(sandbox::SandboxArgs),
+    /// Who may call the HTTP API
+    #[command(subcommand)]
+    Token(token::TokenCommand),
+    /// The OpenAPI document of the HTTP API on stdout
+    Openapi,
     /// Shell completions on stdout
     Completions { shell: clap_complete::Shell },
     /// Runs an ADBC driver for the parent process
@@ -130,6 +137,11 @@ async fn run(cli: Cli) -> anyhow::Result<Exit> {
         Command::Connector(command) => connector::run(&command),
         Command::Audience(command) => audience::run(&global, command).await,
         Command::Sandbox(args) => sandbox::run(args).await,
+        Command::Token(command) => token::run(&global, command).await,
+        Command::Openapi => {
+            write!(out, "{}", crate::http::openapi::pretty())?;
+            Ok(Exit::Done)
+        }
         Command::Completions { shell } => {
             use clap::CommandFactory as _;
             clap_complete::generate(shell, &mut Cli::command(), "reveil", &mut out);
