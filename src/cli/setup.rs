@@ -7,6 +7,7 @@ use std::sync::Arc;
 use anyhow::Context as _;
 use chrono::{DateTime, NaiveDate, Utc};
 use clap::Args;
+use reveil_sdk::Clock;
 use tracing_subscriber::EnvFilter;
 
 use crate::clock::MachineClock;
@@ -66,8 +67,9 @@ pub async fn engine(global: &Global) -> anyhow::Result<Engine> {
     let (config, sources) = load(global)?;
     let store = Store::open(&config.state_dir).await?;
     let base_dir = global.config.parent().map_or_else(|| PathBuf::from("."), Path::to_path_buf);
-    let ledgers = Ledgers::on_this_machine(&config.state_dir);
-    Ok(Engine { config, base_dir, environment: sources.environment, clock: Arc::new(MachineClock), store, ledgers })
+    let clock: Arc<dyn Clock> = Arc::new(MachineClock);
+    let ledgers = Ledgers::open(&config.ledger, &config.state_dir, &sources.environment, &clock)?;
+    Ok(Engine { config, base_dir, environment: sources.environment, clock, store, ledgers })
 }
 
 /// Reads `2026-01-01` (midnight UTC) or an RFC 3339 instant.

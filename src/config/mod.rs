@@ -8,6 +8,7 @@ pub mod destination;
 pub mod eligibility;
 pub mod guards;
 pub mod holdout;
+pub mod ledger;
 pub mod load;
 pub mod lost;
 pub mod prepare;
@@ -26,6 +27,7 @@ pub use destination::DestinationConfig;
 pub use eligibility::EligibilityConfig;
 pub use guards::GuardsConfig;
 pub use holdout::HoldoutConfig;
+pub use ledger::LedgerConfig;
 pub use load::{Fault, Faults, Sources, load};
 pub use lost::LostConfig;
 pub use prepare::PrepareConfig;
@@ -40,6 +42,9 @@ pub struct Config {
     /// keep it as private as the warehouse.
     #[serde(default = "default_state_dir")]
     pub state_dir: PathBuf,
+    /// Where the ledgers of several replicas are; on this machine when it is missing.
+    #[serde(default)]
+    pub ledger: LedgerConfig,
     /// Where customers come from.
     pub warehouse: WarehouseConfig,
     /// Who may be uploaded at all.

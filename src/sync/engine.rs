@@ -321,7 +321,9 @@ impl Engine {
     /// # Errors
     /// When it cannot be read or made.
     pub fn member_key(&self) -> Result<[u8; 32], SyncError> {
-        MemberKeySource { state_dir: &self.config.state_dir }.load()
+        tokio::task::block_in_place(|| {
+            MemberKeySource { state_dir: &self.config.state_dir, ledgers: &self.ledgers }.load()
+        })
     }
 
     fn new_run_id(&self) -> String {
