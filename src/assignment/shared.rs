@@ -18,6 +18,8 @@ pub(super) fn bring(
     audience: &str,
     copy: &Path,
 ) -> Result<Option<Version>, AssignmentError> {
+    let dir = copy.parent().expect("a file of assignments lies in a directory");
+    crate::store::private_dir(dir).map_err(AssignmentError::io("make", dir))?;
     if let Some(version) = file(shared, audience, copy).fetch(copy)? {
         return Ok(Some(version));
     }

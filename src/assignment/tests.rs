@@ -98,7 +98,6 @@ fn assigned(key: u8, arm: Arm, day: u16) -> Record {
 /// What a run of this replica adds.
 fn add(ledgers: &Ledgers, records: &[Record]) -> Result<u64, AssignmentError> {
     let file = path(&ledgers.audience_dir("a"), &[draw("a", 100)]);
-    std::fs::create_dir_all(file.parent().unwrap()).unwrap();
     super::shared::add(ledgers, ledgers.shared().unwrap(), "a", &file, |file| {
         let mut merger = Merger::start(file)?;
         records.iter().try_for_each(|record| merger.push(*record))?;
@@ -171,7 +170,6 @@ fn a_run_that_dies_adds_all_or_nothing_and_old_versions_go() {
     let mut merger = Merger::start(&own).unwrap();
     merger.push(ours[0]).unwrap();
     merger.finish().unwrap();
-    std::fs::create_dir_all(ledgers.audience_dir("b")).unwrap();
     let file = super::find(&ledgers, "b", &[draw("b", 100)]).unwrap().unwrap();
     assert_eq!(read(&file).unwrap(), ours);
     assert_ne!(file, own);
