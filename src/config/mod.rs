@@ -85,15 +85,15 @@ pub struct Config {
     /// How `reveil serve` works through its queue.
     #[serde(default)]
     pub scheduler: SchedulerConfig,
-    /// Where `reveil serve` listens.
-    #[serde(default)]
-    pub server: ServerConfig,
     /// What people are told, and where.
     #[serde(default)]
     pub alerts: AlertsConfig,
     /// What secrets in the state are sealed with.
     #[serde(default)]
     pub vault: VaultConfig,
+    /// Where `reveil serve` listens, and how much it takes from whom.
+    #[serde(default)]
+    pub server: ServerConfig,
     /// Audiences by key: `[audience.dormant]`.
     #[serde(default)]
     pub audience: BTreeMap<String, AudienceConfig>,

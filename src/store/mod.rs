@@ -34,9 +34,11 @@ mod tests;
 pub mod tokens;
 
 use std::path::Path;
+use std::sync::Arc;
 
 use secrecy::ExposeSecret;
 use sqlx::postgres::PgConnectOptions;
+use tokio::sync::watch;
 
 use crate::config::StateConfig;
 use claims::Fence;
@@ -50,6 +52,8 @@ pub struct Store {
     database: Database,
     fence: Option<Fence>,
     server_clock: bool,
+    /// Rung when this process writes an event of a run.
+    bell: Arc<watch::Sender<()>>,
 }
 
 impl Store {
@@ -66,7 +70,7 @@ impl Store {
         let mut tx = database.begin().await?;
         migrate::migrate(&mut tx).await?;
         tx.commit().await?;
-        Ok(Self { database, fence: None, server_clock: true })
+        Ok(Self { database, fence: None, server_clock: true, bell: Arc::default() })
     }
 
     /// Opens `state.db` in `dir`, making both when absent (readable by the owner only).
@@ -82,7 +86,7 @@ impl Store {
         migrate::migrate(&mut tx).await?;
         tx.commit().await?;
         once.close().await;
-        Ok(Self { database: Database::sqlite(options), fence: None, server_clock: false })
+        Ok(Self { database: Database::sqlite(options), fence: None, server_clock: false, bell: Arc::default() })
     }
 
     /// The same state, written to in the name of a claimed job: once another worker has taken the job over, what

@@ -20,7 +20,7 @@ use super::gather::{Gathered, Gatherer, Wanted, arms, gather};
 use super::member_key::MemberKeySource;
 use super::progress::Progress;
 use crate::assignment::{self, record_run};
-use crate::config::{AudienceConfig, Config};
+use crate::config::{AudienceConfig, Config, DestinationConfig};
 use crate::connectors::{self, Places};
 use crate::ledger::{Ledger, Ledgers};
 use crate::segment;
@@ -30,6 +30,8 @@ use crate::store::audit::local_actor;
 use crate::store::model::{DestinationRun, Run, RunState};
 use crate::transport;
 use crate::transport::retry::RetryPolicy;
+use crate::vault::keeper::closed;
+use crate::vault::{Vault, VaultError};
 use crate::warehouse;
 
 /// Which audience, as of when, to which of its destinations.
@@ -340,12 +342,24 @@ impl Engine {
     pub async fn open_destination(&self, name: &str, retry: RetryPolicy) -> reveil_sdk::Result<Destination> {
         let config = self.config.destination(name).map_err(|error| reveil_sdk::Error::config(error.to_string()))?;
         let loopback_only = self.config.warehouse.synthetic;
-        Destination::open(name, config, &self.places(), &self.clock, loopback_only, retry, &self.transport).await
+        Destination::open(name, config, &self.places(config)?, &self.clock, loopback_only, retry, &self.transport).await
     }
 
     /// Where a destination's secrets are read from.
-    pub(crate) fn places(&self) -> Places<'_> {
-        Places { environment: &self.environment, base_dir: &self.base_dir, vault: None }
+    ///
+    /// # Errors
+    /// `Config`: it needs the vault, and there is no key to it.
+    pub(crate) fn places(&self, config: &DestinationConfig) -> reveil_sdk::Result<Places<'_>> {
+        let vault = if config.credentials.use_vault() { Some(self.vault().map_err(closed)?) } else { None };
+        Ok(Places { environment: &self.environment, base_dir: &self.base_dir, vault })
+    }
+
+    /// The vault of the configuration.
+    ///
+    /// # Errors
+    /// No master key is configured, or it cannot be read.
+    pub fn vault(&self) -> Result<Vault, VaultError> {
+        Vault::open(&self.config.vault, &self.environment, &self.base_dir, Arc::new(self.store.clone()))
     }
 
     /// Where what belongs to an audience lies on this machine.
