@@ -7,6 +7,7 @@ pub mod connect;
 pub mod connector;
 pub mod demo;
 pub mod exit;
+pub mod health;
 pub mod holdout;
 pub mod identify;
 pub mod init;
@@ -62,6 +63,8 @@ enum Command {
     Serve(serve::ServeArgs),
     /// What each audience holds, what waits, when it ran last
     Status(status::StatusArgs),
+    /// Whether the daemon of this configuration is ready; for health checks of containers
+    Health(health::HealthArgs),
     /// The latest runs; cancel one
     Runs(runs::RunsArgs),
     /// Match rates, audiences, identifiers
@@ -136,6 +139,7 @@ async fn run(cli: Cli) -> anyhow::Result<Exit> {
         Command::Serve(args) => serve::run(&global, args).await,
         Command::Alerts(command) => alerts::run(&global, command).await,
         Command::Status(args) => status::run(&global, args).await,
+        Command::Health(args) => health::run(&global, args).await,
         Command::Runs(args) => runs::run(&global, args).await,
         Command::Report(command) => report::run(&global, command).await,
         Command::Roi(command) => roi::run(&global, command, &mut out).await.map(|()| Exit::Done),
