@@ -139,7 +139,9 @@ fn phone(raw: &str, country: Option<&str>, forms: &Forms, marker: &Marker, marks
         found.extend(identity(&person, &forms.options));
     }
     if found.is_empty() {
-        return Err("is not a phone number; one without country code needs its country (or [erasure] countries)".to_owned());
+        return Err(
+            "is not a phone number; one without country code needs its country (or [erasure] countries)".to_owned()
+        );
     }
     marks.suppress.extend(found.iter().map(|digest| marker.mark(Tag::Phone, digest)));
     Ok(())
@@ -166,7 +168,8 @@ fn digests(kind: IdentifierKind, raw: &str, country: &str, options: &Normalizati
 fn identity(raw: &RawPerson<'_>, options: &NormalizationOptions) -> Vec<[u8; 32]> {
     let mut person = CanonicalPerson::new();
     Canonicaliser::new(options).person(raw, &mut person);
-    let of_slot = |(slot, digest): (Slot, &[u8; 32])| matches!(slot, Slot::Email(_) | Slot::Phone(_)).then_some(*digest);
+    let of_slot =
+        |(slot, digest): (Slot, &[u8; 32])| matches!(slot, Slot::Email(_) | Slot::Phone(_)).then_some(*digest);
     person.identity_digests().filter_map(of_slot).collect()
 }
 

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use super::error::Result;
+use super::error::{LedgerError, Result};
 use super::store::Ledger;
 
 /// See the module. Cheap to clone.
@@ -41,6 +41,38 @@ impl Ledgers {
     pub fn peek(&self, audience: &str, destination: &str, temp: &Path) -> Result<Ledger> {
         Ledger::peek(&self.dir(audience, destination), temp)
     }
+    /// Audiences and destinations that have a ledger on this machine, whatever the config says now.
+    ///
+    /// # Errors
+    /// Files.
+    pub fn on_disk(&self) -> Result<Vec<(String, String)>> {
+        let mut found = Vec::new();
+        for audience in directories(&self.dir)? {
+            for destination in directories(&self.dir.join(&audience))? {
+                if self.dir.join(&audience).join(&destination).join("manifest.json").exists() {
+                    found.push((audience.clone(), destination));
+                }
+            }
+        }
+        Ok(found)
+    }
+}
+
+/// Names of the directories in `dir`; none when there is no such.
+fn directories(dir: &Path) -> Result<Vec<String>> {
+    let entries = match std::fs::read_dir(dir) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(LedgerError::io("list", dir)(error)),
+    };
+    let mut names = Vec::new();
+    for entry in entries {
+        let entry = entry.map_err(LedgerError::io("list", dir))?;
+        if entry.path().is_dir() {
+            names.extend(entry.file_name().into_string().ok());
+        }
+    }
+    Ok(names)
 }
 
 /// A file name made of a config key.

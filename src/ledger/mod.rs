@@ -44,5 +44,6 @@ pub use effective::day_of;
 pub use error::{LedgerError, Result};
 pub use ledgers::Ledgers;
 pub use plan::{Batches, Plan, PlanCounts};
+pub(crate) use record::{removal_of, was_refused};
 pub use store::{FORMAT, Ledger, PendingBatch, Stats};
 pub use target::{Target, TargetRow, TargetWriter};
