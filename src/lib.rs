@@ -17,6 +17,9 @@ pub mod segment;
 pub mod store;
 pub mod sync;
 pub mod telemetry;
+#[cfg(test)]
+#[path = "../tests/support/postgres.rs"]
+mod test_postgres;
 pub mod transport;
 pub mod vault;
 pub mod warehouse;

@@ -8,6 +8,7 @@ pub mod connector;
 pub mod demo;
 pub mod exit;
 pub mod forget;
+pub mod health;
 pub mod holdout;
 pub mod identify;
 pub mod init;
@@ -60,6 +61,8 @@ enum Command {
     Sync(sync::SyncArgs),
     /// What each audience holds, what waits, when it ran last
     Status(status::StatusArgs),
+    /// Whether the daemon of this configuration is ready; for health checks of containers
+    Health(health::HealthArgs),
     /// The latest runs
     Runs(runs::RunsArgs),
     /// Match rates, audiences, identifiers
@@ -133,6 +136,7 @@ async fn run(cli: Cli) -> anyhow::Result<Exit> {
         Command::Plan(args) => plan::run(&global, args).await,
         Command::Sync(args) => sync::run(&global, args).await,
         Command::Status(args) => status::run(&global, args).await,
+        Command::Health(args) => health::run(&global, args).await,
         Command::Runs(args) => runs::run(&global, args).await,
         Command::Report(command) => report::run(&global, command).await,
         Command::Roi(command) => roi::run(&global, command, &mut out).await.map(|()| Exit::Done),

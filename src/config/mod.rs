@@ -10,6 +10,7 @@ pub mod eligibility;
 pub mod erasure;
 pub mod guards;
 pub mod holdout;
+pub mod ledger;
 pub mod load;
 pub mod lost;
 pub mod period;
@@ -36,6 +37,7 @@ pub use eligibility::EligibilityConfig;
 pub use erasure::ErasureConfig;
 pub use guards::GuardsConfig;
 pub use holdout::HoldoutConfig;
+pub use ledger::LedgerConfig;
 pub use load::{Fault, Faults, Sources, load};
 pub use lost::LostConfig;
 pub use period::Period;
@@ -56,6 +58,9 @@ pub struct Config {
     /// keep it as private as the warehouse.
     #[serde(default = "default_state_dir")]
     pub state_dir: PathBuf,
+    /// Where the ledgers of several replicas are; on this machine when it is missing.
+    #[serde(default)]
+    pub ledger: LedgerConfig,
     /// Where runs, jobs and the audit log are kept.
     #[serde(default)]
     pub state: StateConfig,

@@ -29,6 +29,9 @@ use crate::transport::retry::RetryPolicy;
 /// Asynchronous platforms take half an hour and more to decide.
 const ASK_AGAIN: TimeDelta = TimeDelta::minutes(30);
 
+/// Of ledgers that replicas share.
+const OLD_GENERATIONS: &str = "the shared ledger's last generation, which the store drops a day later";
+
 /// How far a target is, kept in the place of its receipt until there is one.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(default)]
@@ -257,7 +260,12 @@ impl Removal<'_> {
             members_removed: progressed.members,
             tickets: progressed.tickets.clone(),
             verdict: verdict.to_owned(),
-            not_covered: super::NOT_COVERED.iter().map(|text| (*text).to_owned()).collect(),
+            not_covered: super::NOT_COVERED
+                .iter()
+                .copied()
+                .chain(self.engine.ledgers.shared().map(|_| OLD_GENERATIONS))
+                .map(str::to_owned)
+                .collect(),
         }
     }
 }

@@ -253,7 +253,7 @@ async fn find(engine: &Engine, request: &ForgetRequest) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Every audience and destination that ever was: of the config, with a platform's id, or with a ledger on this machine.
+/// Every audience and destination that ever was: of the config, with a platform's id, or with a ledger.
 async fn places(engine: &Engine) -> anyhow::Result<Vec<(String, String)>> {
     let mut places = std::collections::BTreeSet::new();
     for (key, audience) in &engine.config.audience {
@@ -262,7 +262,7 @@ async fn places(engine: &Engine) -> anyhow::Result<Vec<(String, String)>> {
     places.extend(
         engine.store.known_audiences().await?.into_iter().map(|(audience, destination, _)| (audience, destination)),
     );
-    places.extend(engine.ledgers.on_disk()?);
+    places.extend(engine.ledgers.list()?);
     Ok(places.into_iter().collect())
 }
 

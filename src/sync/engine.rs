@@ -111,7 +111,8 @@ impl Engine {
         let id = options.run_id.clone().unwrap_or_else(|| self.new_run_id());
         self.close_stopped_runs(&selection.audience, &id).await?;
         let mut ledgers = Vec::new();
-        for name in &names {
+        // A rehearsal only looks.
+        for name in names.iter().filter(|_| !options.dry_run) {
             ledgers.push(tokio::task::block_in_place(|| self.ledgers.hold(&selection.audience, name))?);
         }
         // One that was queued, or left by a worker that is gone, goes on as it is.
@@ -128,7 +129,6 @@ impl Engine {
             self.store.audit(now, &run.requested_by, "override_guard", &run.audience, &detail).await?;
         }
         let result = if options.dry_run {
-            drop(ledgers);
             self.rehearse(selection, options, control, progress).await
         } else {
             self.run_destinations(&run, selection, audience, &names, ledgers, options, control, progress).await
@@ -383,7 +383,9 @@ impl Engine {
     /// # Errors
     /// When it cannot be read or made.
     pub fn member_key(&self) -> Result<[u8; 32], SyncError> {
-        MemberKeySource { state_dir: &self.config.state_dir }.load()
+        tokio::task::block_in_place(|| {
+            MemberKeySource { state_dir: &self.config.state_dir, ledgers: &self.ledgers }.load()
+        })
     }
 
     pub fn new_run_id(&self) -> String {
