@@ -209,6 +209,7 @@ def _problem(status: int, code: str, detail: str) -> tuple[int, dict[str, Any]]:
 def _handler(fake: FakeReveil) -> type[BaseHTTPRequestHandler]:
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
+        disable_nagle_algorithm = True
 
         def log_message(self, *_args: Any) -> None:
             """Silent."""
