@@ -82,16 +82,16 @@ class ReveilHook(BaseHook):
         """
         attempt = 0
         while True:
-            status, retry_after = None, None
+            headers: Mapping[str, str] = {}
             try:
                 response = self._request(call)
                 if response.ok and not response.is_redirect:
                     return _decoded(response)
-                status, retry_after = response.status_code, response.headers.get("Retry-After")
-                error = ReveilApiError.from_problem(call.operation, status, _decoded(response), response.headers)
+                headers = response.headers
+                error = ReveilApiError.from_problem(call.operation, response.status_code, _decoded(response), headers)
             except requests.RequestException as cause:
                 error = ReveilApiError.unreachable(call.operation, self.settings.base_url, cause)
-            wait = self.settings.retry.wait_secs(attempt, status, retry_after)
+            wait = self.settings.retry.wait_secs(attempt, error, headers)
             if wait is None:
                 # The network error's own text quotes the request, so it does not travel along.
                 raise error from None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from typing import Any
 
 import aiohttp
@@ -44,17 +44,17 @@ class ReveilAsyncHook:
         """Carries one request and gives the decoded answer; raises `ReveilApiError`."""
         attempt = 0
         while True:
-            status, retry_after = None, None
+            headers: Mapping[str, str] = {}
             try:
                 async with self._request(call) as response:
                     answer = await _decoded(response)
                     if 200 <= response.status < 300:
                         return answer
-                    status, retry_after = response.status, response.headers.get("Retry-After")
-                    error = ReveilApiError.from_problem(call.operation, status, answer, response.headers)
+                    headers = response.headers
+                    error = ReveilApiError.from_problem(call.operation, response.status, answer, headers)
             except NETWORK_FAILURES as cause:
                 error = ReveilApiError.unreachable(call.operation, self.settings.base_url, cause)
-            wait = self.settings.retry.wait_secs(attempt, status, retry_after)
+            wait = self.settings.retry.wait_secs(attempt, error, headers)
             if wait is None:
                 raise error from None
             log.warning("%s. Trying again in %.1f s", str(error).splitlines()[0], wait)

@@ -12,9 +12,15 @@ def rule(**changes):
 
 
 def reading(low=None, high=None, destination="google", kind="bucket", as_of="2026-01-02T00:00:00Z", **changes):
-    rate = None if low is None else {"low": low, "high": high}
-    fields = {"destination": destination, "kind": kind, "as_of": as_of, "rate": rate, "sent": 1000, "primary": True}
-    return {**fields, "definition": "as the platform counts", "matched": None, "run_id": "run-1", **changes}
+    fields = {"destination": destination, "kind": kind, "as_of": as_of, "low": low, "high": high, "sent": 1000}
+    return {
+        **fields,
+        "primary": True,
+        "definition": "as the platform counts",
+        "matched": None,
+        "run_id": "run-1",
+        **changes,
+    }
 
 
 @pytest.mark.parametrize(
@@ -29,6 +35,11 @@ def reading(low=None, high=None, destination="google", kind="bucket", as_of="202
 )
 def test_the_bound_that_was_chosen_decides(low, high, bound, status):
     assert judge(rule(bound=bound), ["google"], [reading(low, high)]).status == status
+
+
+def test_an_exact_count_is_a_rate_too():
+    assert judge(rule(), ["google"], [reading(kind="exact", matched=550)]).status == PASSED
+    assert judge(rule(), ["google"], [reading(kind="exact", matched=549)]).status == BELOW
 
 
 def test_an_interval_around_the_limit_is_said_to_be_one():

@@ -36,7 +36,7 @@ def test_it_asks_and_gives_the_projection(fake, context, log):
 def test_limits_may_name_a_figure_anywhere(fake, context):
     fine = project(fake, fail_if_below={"p_roi_positive": 0.1, "baskets.p50": "100"}, fail_if_above={"point.cpa": 50})
     fine.execute(context())
-    with pytest.raises(ReveilCheckFailed, match="p_roi_positive is 0.18, below 0.5; point.cpa is 41.7, above 40"):
+    with pytest.raises(ReveilCheckFailed, match=r"p_roi_positive is 0\.18, below 0\.5; point\.cpa is 41\.7, above 40"):
         project(fake, fail_if_below={"p_roi_positive": 0.5}, fail_if_above={"point.cpa": 40}).execute(context())
 
 

@@ -83,7 +83,7 @@ def test_soft_fail_skips_after_a_deferral_too(fake, context, status):
 
 def observe(fake, low=0.59, high=0.64, **fields):
     for name in ("meta", "google"):
-        fake.observe(name, DAY, "bounds", rate={"low": low, "high": high}, **fields)
+        fake.observe(name, DAY, "bounds", low=low, high=high, **fields)
 
 
 def test_it_gives_the_readings(fake, context, log):
@@ -107,7 +107,7 @@ def test_below_is_a_setting(fake, context, log):
 
 def test_a_platform_that_tells_nothing_is_named(fake, context):
     observe(fake)
-    fake.observations[0].update(kind="not_offered", rate=None)
+    fake.observations[0].update(kind="not_offered", low=None, high=None)
     with pytest.raises(ReveilCheckFailed, match="meta: the platform tells no match rate") as raised:
         rate_sensor().poke(context())
     assert "hint: name the destinations" in str(raised.value)

@@ -154,7 +154,7 @@ def test_partial_failure_is_a_setting(fake, context, log, choice, raised):
     fake.script("dormant", {"state": "partial", "destinations": [done, failed]})
     operator = sync(partial_failure=choice)
     if raised:
-        with pytest.raises(raised, match="not done: meta\n.*meta is down"):
+        with pytest.raises(raised, match=r"not done: meta\n.*meta is down"):
             operator.execute(context())
     else:
         operator.execute(context())
