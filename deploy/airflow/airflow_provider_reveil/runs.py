@@ -8,11 +8,11 @@ from typing import Any, Literal, get_args
 from airflow.providers.common.compat.sdk import AirflowException, AirflowSkipException
 
 from airflow_provider_reveil.errors import ReveilRunCancelled, ReveilRunFailed, ReveilRunRefused
+from airflow_provider_reveil.events import STILL_SENDS
 
 WaitFor = Literal["sent", "confirmed"]
 PartialFailure = Literal["fail", "warn", "skip"]
 
-STILL_SENDS = frozenset({"queued", "running"})
 ENDED = frozenset({"done", "partial", "failed", "cancelled"})
 #: Everything was sent; a platform has not given its verdict.
 AWAITS_VERDICT = "pending"

@@ -60,7 +60,7 @@ def test_events_end_with_the_run(fake):
         return [event.kind async for event in hook.follow_run(run["id"], 1, 30)]
 
     begin = time.monotonic()
-    assert ask(follow) == ["state", "end"]
+    assert ask(follow) == ["state"]
     assert time.monotonic() - begin < 5
 
 

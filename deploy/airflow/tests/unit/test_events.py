@@ -54,5 +54,12 @@ def test_a_stream_becomes_events():
     assert [event.is_warning for event in events] == [False, False, True, False]
 
 
+def test_what_settles_a_run():
+    assert RunEvent("end", 1).settles
+    assert RunEvent("state", 1, {"state": "pending"}).settles
+    assert not RunEvent("state", 1, {"state": "running"}).settles
+    assert not RunEvent("progress", 1, {"state": "done"}).settles
+
+
 def test_a_line_has_no_empty_tail():
     assert RunEvent("end", 9, {"state": "done"}).line() == "end done"
