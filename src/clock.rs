@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, NaiveDate, Utc};
 use reveil_sdk::Clock;
 
 /// The machine's clock; sleeping really sleeps.
@@ -50,4 +50,17 @@ impl Clock for VirtualClock {
         // Whoever waits for a server in this process lets it run.
         tokio::task::yield_now().await;
     }
+}
+
+/// Reads `2026-01-01` (midnight UTC) or an RFC 3339 instant.
+///
+/// # Errors
+/// What to write instead.
+pub fn instant(text: &str) -> Result<DateTime<Utc>, String> {
+    if let Ok(date) = text.parse::<NaiveDate>() {
+        return Ok(date.and_hms_opt(0, 0, 0).expect("midnight exists").and_utc());
+    }
+    DateTime::parse_from_rfc3339(text)
+        .map(|at| at.with_timezone(&Utc))
+        .map_err(|_| "write a date as 2026-01-01 or an instant as 2026-01-01T12:00:00Z".to_owned())
 }

@@ -2,9 +2,11 @@
 
 pub mod audience;
 pub mod check;
+pub mod connect;
 pub mod connector;
 pub mod demo;
 pub mod exit;
+pub mod health;
 pub mod holdout;
 pub mod identify;
 pub mod init;
@@ -19,7 +21,10 @@ pub mod setup;
 pub mod status;
 pub mod sync;
 pub mod table;
+pub mod token;
+pub mod vault;
 
+use std::io::Write as _;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
@@ -54,6 +59,8 @@ enum Command {
     Sync(sync::SyncArgs),
     /// What each audience holds, what waits, when it ran last
     Status(status::StatusArgs),
+    /// Whether the daemon of this configuration is ready; for health checks of containers
+    Health(health::HealthArgs),
     /// The latest runs
     Runs(runs::RunsArgs),
     /// Match rates, audiences, identifiers
@@ -67,6 +74,11 @@ enum Command {
     Holdout(holdout::HoldoutCommand),
     /// How a platform's rules treat identifiers of your own
     Identify(identify::IdentifyArgs),
+    /// Grant access to a destination in a browser; the tokens go into the vault
+    Connect(connect::ConnectArgs),
+    /// The master key and the secrets sealed with it
+    #[command(subcommand)]
+    Vault(vault::VaultCommand),
     /// The platforms this build knows
     #[command(subcommand)]
     Connector(connector::ConnectorCommand),
@@ -75,6 +87,11 @@ enum Command {
     Audience(audience::AudienceCommand),
     /// Simulated platforms on this machine
     Sandbox(sandbox::SandboxArgs),
+    /// Who may call the HTTP API
+    #[command(subcommand)]
+    Token(token::TokenCommand),
+    /// The OpenAPI document of the HTTP API on stdout
+    Openapi,
     /// Shell completions on stdout
     Completions { shell: clap_complete::Shell },
     /// Runs an ADBC driver for the parent process
@@ -113,14 +130,22 @@ async fn run(cli: Cli) -> anyhow::Result<Exit> {
         Command::Plan(args) => plan::run(&global, args).await,
         Command::Sync(args) => sync::run(&global, args).await,
         Command::Status(args) => status::run(&global, args).await,
+        Command::Health(args) => health::run(&global, args).await,
         Command::Runs(args) => runs::run(&global, args).await,
         Command::Report(command) => report::run(&global, command).await,
         Command::Roi(command) => roi::run(&global, command, &mut out).await.map(|()| Exit::Done),
         Command::Holdout(command) => holdout::run(command, &mut out).map(|()| Exit::Done),
         Command::Identify(args) => identify::run(&args),
+        Command::Connect(args) => connect::run(&global, args).await,
+        Command::Vault(command) => vault::run(&global, command).await,
         Command::Connector(command) => connector::run(&command),
         Command::Audience(command) => audience::run(&global, command).await,
         Command::Sandbox(args) => sandbox::run(args).await,
+        Command::Token(command) => token::run(&global, command).await,
+        Command::Openapi => {
+            write!(out, "{}", crate::http::openapi::pretty())?;
+            Ok(Exit::Done)
+        }
         Command::Completions { shell } => {
             use clap::CommandFactory as _;
             clap_complete::generate(shell, &mut Cli::command(), "reveil", &mut out);

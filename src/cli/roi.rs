@@ -5,6 +5,7 @@
 
 mod deliveries;
 mod measure;
+mod measure_page;
 pub mod page;
 mod plan;
 mod project;
@@ -13,7 +14,6 @@ pub mod text;
 use std::io::Write;
 
 use super::setup::Global;
-use crate::roi::distribution::parse_number;
 
 /// What a campaign is worth.
 #[derive(Debug, clap::Subcommand)]
@@ -36,27 +36,9 @@ pub async fn run(global: &Global, command: RoiCommand, out: &mut dyn Write) -> a
     match command {
         RoiCommand::Project(args) => project::run(global, &args, out).await,
         RoiCommand::PlanHoldout(args) => plan::run(&args, out),
-        RoiCommand::Measure(args) => measure::run(global, &args, out).await,
+        RoiCommand::Measure(args) => measure::run(global, *args, out).await,
         RoiCommand::Deliveries(args) => deliveries::run(global, &args, out).await,
     }
-}
-
-/// A number, or a share written with `%`.
-fn number(text: &str) -> Result<f64, String> {
-    parse_number(text.trim()).ok_or_else(|| format!("`{text}` is not a number; write 0.1 or 10%"))
-}
-
-/// Two counts written `hits/of`.
-fn counts(text: &str) -> Result<(u64, u64), String> {
-    let bad = || format!("`{text}` is not two counts; write 31240/52000");
-    let (hits, of) = text.split_once('/').ok_or_else(bad)?;
-    Ok((hits.trim().parse().map_err(|_| bad())?, of.trim().parse().map_err(|_| bad())?))
-}
-
-/// Two numbers written `a,b`.
-fn pair(text: &str) -> Result<(f64, f64), String> {
-    let (a, b) = text.split_once(',').ok_or_else(|| format!("`{text}` is not two numbers; write 1.42,17.75"))?;
-    Ok((number(a)?, number(b)?))
 }
 
 fn json(out: &mut dyn Write, value: &impl serde::Serialize) -> anyhow::Result<()> {

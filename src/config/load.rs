@@ -131,6 +131,7 @@ pub fn load(path: &Path, sources: &Sources) -> Result<Config, Faults> {
         .build()
         .and_then(config::Config::try_deserialize)
         .map_err(|error| whole(format!("cannot be put together: {error}")))?;
+    let written = value.clone();
     let mut faults = Vec::new();
     expand(&mut value, &mut String::new(), &sources.environment, &mut faults);
     let config = lenient::<Config>(value, &mut faults);
@@ -139,6 +140,7 @@ pub fn load(path: &Path, sources: &Sources) -> Result<Config, Faults> {
     }
     match config {
         Some(mut config) if faults.is_empty() => {
+            config.written = written;
             let base = path.parent().unwrap_or(Path::new("."));
             if config.state_dir.is_relative() {
                 config.state_dir = base.join(&config.state_dir);
@@ -282,8 +284,13 @@ impl Config {
     /// What can be seen to be wrong once everything has its type.
     fn faults(&self) -> Vec<(String, String)> {
         let mut faults = self.guards.faults();
+        faults.extend(self.ledger.faults());
         faults.extend(self.holdout.faults());
         faults.extend(self.roi.faults());
+        faults.extend(self.server.faults());
+        faults.extend(self.state.faults());
+        faults.extend(self.scheduler.faults());
+        faults.extend(self.alerts.faults());
         if let Some(lost) = &self.lost {
             faults.extend(lost.faults());
             if self.warehouse.deliveries.is_none() {
@@ -305,9 +312,22 @@ impl Config {
         if self.audience.is_empty() {
             faults.push(("audience".into(), "no audience is defined; add one as [audience.<key>]".into()));
         }
+        let names = self.audience.keys().map(|key| ("audience", key));
+        for (section, name) in names.chain(self.destination.keys().map(|name| ("destination", name))) {
+            if !is_plain_name(name) {
+                // They are parts of addresses and of file names.
+                let message = "is no name; use up to 100 letters, digits, `.`, `_` and `-`, a letter or digit first";
+                faults.push((format!("{section}.{name}"), message.to_owned()));
+            }
+        }
         for (key, audience) in &self.audience {
             let definition = format!("audience.{key}.inactive");
             faults.extend(audience.inactive.faults().into_iter().map(|fault| (definition.clone(), fault)));
+            for (name, schedule) in [("schedule", &audience.schedule), ("full_sync", &audience.full_sync)] {
+                if let Some(schedule) = schedule {
+                    faults.extend(schedule.faults(&format!("audience.{key}.{name}")));
+                }
+            }
             if audience.destinations.is_empty() {
                 faults.push((format!("audience.{key}.destinations"), "is empty; name at least one destination".into()));
             }
@@ -325,4 +345,10 @@ impl Config {
         }
         faults
     }
+}
+
+fn is_plain_name(name: &str) -> bool {
+    name.len() <= 100
+        && name.starts_with(|first: char| first.is_ascii_alphanumeric())
+        && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(&byte))
 }

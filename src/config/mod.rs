@@ -2,17 +2,25 @@
 //!
 //! [`load`] layers the sources and collects every fault; the structs here only hold and check values.
 
+pub mod alerts;
 pub mod audience;
 pub mod audience_inactive;
 pub mod destination;
 pub mod eligibility;
 pub mod guards;
 pub mod holdout;
+pub mod ledger;
 pub mod load;
 pub mod lost;
+pub mod period;
 pub mod prepare;
 pub mod roi;
+pub mod schedule;
+pub mod scheduler;
+pub mod server;
 pub mod share;
+pub mod state;
+pub mod vault;
 pub mod warehouse;
 
 use std::collections::BTreeMap;
@@ -20,16 +28,24 @@ use std::path::PathBuf;
 
 use serde::Deserialize;
 
+pub use alerts::AlertsConfig;
 pub use audience::AudienceConfig;
 pub use audience_inactive::Inactive;
 pub use destination::DestinationConfig;
 pub use eligibility::EligibilityConfig;
 pub use guards::GuardsConfig;
 pub use holdout::HoldoutConfig;
+pub use ledger::LedgerConfig;
 pub use load::{Fault, Faults, Sources, load};
 pub use lost::LostConfig;
+pub use period::Period;
 pub use prepare::PrepareConfig;
 pub use roi::RoiConfig;
+pub use schedule::{CatchUp, Schedule};
+pub use scheduler::SchedulerConfig;
+pub use server::ServerConfig;
+pub use state::StateConfig;
+pub use vault::VaultConfig;
 pub use warehouse::WarehouseConfig;
 
 /// The whole configuration.
@@ -40,6 +56,12 @@ pub struct Config {
     /// keep it as private as the warehouse.
     #[serde(default = "default_state_dir")]
     pub state_dir: PathBuf,
+    /// Where the ledgers of several replicas are; on this machine when it is missing.
+    #[serde(default)]
+    pub ledger: LedgerConfig,
+    /// Where runs, jobs and the audit log are kept.
+    #[serde(default)]
+    pub state: StateConfig,
     /// Where customers come from.
     pub warehouse: WarehouseConfig,
     /// Who may be uploaded at all.
@@ -60,12 +82,27 @@ pub struct Config {
     /// What projections start from.
     #[serde(default)]
     pub roi: RoiConfig,
+    /// How `reveil serve` works through its queue.
+    #[serde(default)]
+    pub scheduler: SchedulerConfig,
+    /// What people are told, and where.
+    #[serde(default)]
+    pub alerts: AlertsConfig,
+    /// What secrets in the state are sealed with.
+    #[serde(default)]
+    pub vault: VaultConfig,
+    /// Where `reveil serve` listens, and how much it takes from whom.
+    #[serde(default)]
+    pub server: ServerConfig,
     /// Audiences by key: `[audience.dormant]`.
     #[serde(default)]
     pub audience: BTreeMap<String, AudienceConfig>,
     /// Destinations by name: `[destination.meta-fr]`.
     #[serde(default)]
     pub destination: BTreeMap<String, DestinationConfig>,
+    /// All layers as written, `${NAME}` not replaced: what a reload compares.
+    #[serde(skip)]
+    pub(crate) written: serde_json::Value,
 }
 
 fn default_state_dir() -> PathBuf {

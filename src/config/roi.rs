@@ -11,8 +11,9 @@
 
 use std::collections::BTreeMap;
 
-use serde::{Deserialize, Deserializer};
+use serde::Deserialize;
 
+use crate::roi::request::value::Limit;
 use crate::roi::{Distribution, Field, Inputs};
 
 /// Goes for every platform; a platform's own section wins.
@@ -27,57 +28,38 @@ pub struct RoiConfig {
     pub priors: BTreeMap<String, Priors>,
 }
 
-/// Written like the options: a number, `"5%"`, `"beta(a,b)"`, `"lognormal(median,sigma)"` or `"mean(m,cv)"`.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Prior(pub Distribution);
-
-impl<'de> Deserialize<'de> for Prior {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        #[derive(Deserialize)]
-        #[serde(untagged)]
-        enum Written {
-            Number(f64),
-            Text(String),
-        }
-        match Written::deserialize(deserializer) {
-            Ok(Written::Number(number)) => Ok(Self(Distribution::Point(number))),
-            Ok(Written::Text(text)) => text.parse().map(Self).map_err(serde::de::Error::custom),
-            Err(_) => Err(serde::de::Error::custom("write a number, \"5%\" or \"beta(10,6)\"")),
-        }
-    }
-}
-
-/// The assumptions of one platform; those left out keep their built-in prior.
+/// The assumptions of one platform, written like the options: a number, `"5%"`, `"beta(a,b)"`, `"lognormal(median,sigma)"`
+/// or `"mean(m,cv)"`. Those left out keep their built-in prior.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Priors {
     /// Share of persons the platform recognises.
     #[serde(rename = "match")]
-    pub match_rate: Option<Prior>,
+    pub match_rate: Option<Distribution>,
     /// Share of those it can show ads to.
-    pub in_flight: Option<Prior>,
+    pub in_flight: Option<Distribution>,
     /// Price of 1,000 ad views.
-    pub cpm: Option<Prior>,
+    pub cpm: Option<Distribution>,
     /// Most ad views per person and flight.
-    pub cap: Option<Prior>,
+    pub cap: Option<Limit>,
     /// Shape of the reach curve.
-    pub shape: Option<Prior>,
+    pub shape: Option<Limit>,
     /// Clicks per ad view.
-    pub ctr: Option<Prior>,
+    pub ctr: Option<Distribution>,
     /// Share of clicks that reach the shop.
-    pub landing: Option<Prior>,
+    pub landing: Option<Distribution>,
     /// Orders per visit.
-    pub cvr: Option<Prior>,
+    pub cvr: Option<Distribution>,
     /// Average order value.
-    pub aov: Option<Prior>,
+    pub aov: Option<Distribution>,
     /// Gross margin as a share of revenue.
-    pub margin: Option<Prior>,
+    pub margin: Option<Distribution>,
     /// Cost besides media.
-    pub fixed: Option<Prior>,
+    pub fixed: Option<Distribution>,
     /// Share of the segment that returns by itself.
-    pub p0: Option<Prior>,
+    pub p0: Option<Distribution>,
     /// Relative rise of that share among persons reached.
-    pub lift: Option<Prior>,
+    pub lift: Option<Distribution>,
 }
 
 impl Priors {
@@ -86,8 +68,8 @@ impl Priors {
             (Field::Match, self.match_rate),
             (Field::InFlight, self.in_flight),
             (Field::Cpm, self.cpm),
-            (Field::Cap, self.cap),
-            (Field::Shape, self.shape),
+            (Field::Cap, self.cap.map(|cap| cap.0)),
+            (Field::Shape, self.shape.map(|shape| shape.0)),
             (Field::Ctr, self.ctr),
             (Field::Landing, self.landing),
             (Field::Cvr, self.cvr),
@@ -98,7 +80,7 @@ impl Priors {
             (Field::Lift, self.lift),
         ]
         .into_iter()
-        .filter_map(|(field, prior)| Some((field, prior?.0)))
+        .filter_map(|(field, prior)| Some((field, prior?)))
     }
 }
 

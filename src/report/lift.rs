@@ -9,16 +9,15 @@ use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::path::Path;
 
-use chrono::{DateTime, Duration, NaiveDate, Utc};
+use chrono::{DateTime, Duration, Utc};
 use reveil_sdk::MemberKey;
-use serde::Serialize;
 
 use crate::assignment::{self, Arm, AssignmentError, Assignments, PLANNED_SCALE, Record, day_of};
 use crate::config::WarehouseConfig;
 use crate::ledger::spill::{Spill, SpillWriter};
 use crate::roi::measure::ALPHA;
-use crate::roi::measure::proportions::Arms;
-use crate::roi::measure::revenue::{Revenue, RevenueTest};
+use crate::roi::measure::revenue::{RevenueTest, WINSORISE_AT};
+pub use crate::roi::measure::{ArmOutcome, Outcome};
 use crate::segment;
 use crate::segment::sql::outcome_query;
 use crate::sync::Engine;
@@ -29,8 +28,6 @@ use crate::warehouse::{self, Columns, Source};
 
 /// Revenue of the days before assignment that CUPED takes out.
 pub const BEFORE_DAYS: u32 = 365;
-/// Share of persons whose revenue before lies under the cap of the winsorised line.
-const WINSORISE_AT: f64 = 0.995;
 /// Parts of the join, by the key's first byte.
 const PARTS: usize = 256;
 const ROW: usize = 12 + 2 + 4 + 8;
@@ -57,59 +54,6 @@ pub struct Question {
     pub window_days: u32,
     /// Cap of the winsorised line in minor units; without one, the 99.5th percentile of revenue before.
     pub cap_minor: Option<f64>,
-}
-
-/// One arm, everybody in it.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize)]
-pub struct ArmOutcome {
-    /// Customers assigned.
-    pub persons: u64,
-    /// Those with a purchase in the window.
-    pub buyers: u64,
-    pub orders: u64,
-    /// Hundredths, net of cancellations.
-    pub revenue_minor: i64,
-    /// The same over the [`BEFORE_DAYS`] before assignment.
-    pub before_minor: i64,
-}
-
-/// What became of an experiment.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Outcome {
-    pub as_of: DateTime<Utc>,
-    pub window_days: u32,
-    pub first_assigned: NaiveDate,
-    pub last_assigned: NaiveDate,
-    /// Customers whose window has not ended at `as_of`; they count with what they did so far.
-    pub windows_open: u64,
-    /// Share of the assigned that was to be withheld.
-    pub planned_holdout_share: f64,
-    /// The share was changed while the experiment ran, so the arms hold different mixes of early and late customers.
-    pub share_changed: bool,
-    pub treated: ArmOutcome,
-    pub holdout: ArmOutcome,
-    /// Money per person, in whole units of the currency.
-    #[serde(skip)]
-    pub revenue: Option<Revenue>,
-}
-
-impl Outcome {
-    pub fn arms(&self) -> Arms {
-        let (treated, holdout) = (self.treated, self.holdout);
-        Arms {
-            treated: treated.persons,
-            treated_buyers: treated.buyers,
-            holdout: holdout.persons,
-            holdout_buyers: holdout.buyers,
-        }
-    }
-
-    /// Net revenue of the window per order, both arms, in whole units; `None` when there is none.
-    pub fn aov(&self) -> Option<f64> {
-        let orders = self.treated.orders + self.holdout.orders;
-        let revenue = self.treated.revenue_minor + self.holdout.revenue_minor;
-        (orders > 0 && revenue > 0).then(|| revenue as f64 / 100.0 / orders as f64)
-    }
 }
 
 /// What is known of the assigned before the warehouse is asked.

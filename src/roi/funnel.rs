@@ -2,6 +2,7 @@
 //! route. Plain numbers in, plain numbers out; uncertainty is added by `simulate`.
 
 use serde::Serialize;
+use utoipa::ToSchema;
 
 /// One fully specified campaign. Shares are in [0, 1], money in one currency, CPM per 1,000 impressions.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -39,7 +40,7 @@ pub struct Campaign {
 }
 
 /// What a campaign is projected to do. Ratios without a denominator are absent.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, ToSchema)]
 pub struct Funnel {
     /// Persons matched.
     pub matched: f64,
@@ -172,7 +173,7 @@ impl Campaign {
 }
 
 /// The pressure at which one more impression earns what it costs.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, ToSchema)]
 pub struct Optimum {
     /// Margin earned per unit of money by the very first impressions; at or below 1, do not spend.
     pub value_per_reach: f64,

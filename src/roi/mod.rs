@@ -14,6 +14,7 @@ pub mod plan;
 pub mod priors;
 pub mod projection;
 pub mod random;
+pub mod request;
 pub mod simulate;
 pub mod special;
 pub mod union;

@@ -1,6 +1,7 @@
 //! Can a holdout of this size show the effect? Asked before launch, answered in a plain sentence.
 
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::special::{normal_cdf, normal_quantile};
 
@@ -34,8 +35,15 @@ pub struct PlanError {
     expected: &'static str,
 }
 
+impl PlanError {
+    /// Which value it is.
+    pub fn field(&self) -> &'static str {
+        self.name
+    }
+}
+
 /// What would make the test able to answer.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, ToSchema)]
 pub struct Remedies {
     /// Persons held out that suffice in this population; absent when even half does not.
     pub holdout_persons: Option<u64>,
@@ -46,7 +54,7 @@ pub struct Remedies {
 }
 
 /// The judgement.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
 pub struct HoldoutJudgement {
     /// Smallest difference of rates seen with the wanted power.
     pub mde_absolute: f64,
@@ -114,12 +122,12 @@ impl HoldoutPlan {
         for (name, value, fine, expected) in [
             ("population", self.population, self.population >= 2.0, "at least 2 persons"),
             ("holdout", self.holdout, open(self.holdout), "a share strictly between 0 and 1, such as 10%"),
-            ("base-rate", self.base_rate, open(self.base_rate), "a share strictly between 0 and 1, such as 2%"),
+            ("base_rate", self.base_rate, open(self.base_rate), "a share strictly between 0 and 1, such as 2%"),
             ("alpha", self.alpha, open(self.alpha), "a share strictly between 0 and 1, such as 0.05"),
             ("power", self.power, self.power >= 0.5 && self.power < 1.0, "from 0.5 up to, not including, 1"),
             ("lift", self.lift, self.lift > 0.0, "relative and above 0, such as 10%"),
-            ("reached share", self.reached, self.reached > 0.0 && self.reached <= 1.0, "above 0, at most 1"),
-            ("window", self.window_days, self.window_days > 0.0, "a number of days above 0"),
+            ("match", self.reached, self.reached > 0.0 && self.reached <= 1.0, "above 0, at most 1"),
+            ("window_days", self.window_days, self.window_days > 0.0, "a number of days above 0"),
         ] {
             if !fine {
                 return Err(PlanError { name, value, expected });

@@ -1,6 +1,7 @@
 //! One projection, ready to print or to serialise: point, simulation, optimum, sensitivity and every assumption.
 
-use serde::{Serialize, Serializer, ser::SerializeStruct};
+use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::{
     distribution::Distribution,
@@ -11,13 +12,17 @@ use super::{
 };
 
 /// An assumption as reports show it.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
+#[schema(as = Assumption)]
 pub struct AssumptionLine {
     /// Which one.
+    #[serde(rename = "name")]
     pub field: Field,
+    /// What it is, for people.
+    pub label: &'static str,
     /// In the syntax of the command line.
     pub value: String,
-    /// Value of the point projection; infinite for no cap.
+    /// Value of the point projection; `null` in JSON for no cap.
     pub central: f64,
     /// 5 % quantile.
     pub low: f64,
@@ -27,25 +32,11 @@ pub struct AssumptionLine {
     pub source: String,
 }
 
-impl Serialize for AssumptionLine {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut s = serializer.serialize_struct("Assumption", 7)?;
-        s.serialize_field("name", self.field.name())?;
-        s.serialize_field("label", self.field.label())?;
-        s.serialize_field("value", &self.value)?;
-        s.serialize_field("central", &self.central)?;
-        s.serialize_field("low", &self.low)?;
-        s.serialize_field("high", &self.high)?;
-        s.serialize_field("source", &self.source)?;
-        s.end()
-    }
-}
-
 /// What one assumption does to the answer while the others stay at their central values.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, ToSchema)]
 pub struct Sensitivity {
     /// Which assumption.
-    #[serde(rename = "name", serialize_with = "field_name")]
+    #[serde(rename = "name")]
     pub field: Field,
     /// Its 5 % and 95 % quantile.
     pub input: [f64; 2],
@@ -57,12 +48,8 @@ pub struct Sensitivity {
     pub incremental_profit: [f64; 2],
 }
 
-fn field_name<S: Serializer>(field: &Field, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.serialize_str(field.name())
-}
-
 /// The common assumption, for comparison.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, ToSchema)]
 pub struct CommonAssumption {
     /// Share matched: .5.
     pub match_rate: f64,
@@ -80,7 +67,7 @@ pub fn common_assumption(inactives: f64) -> f64 {
 }
 
 /// Everything known about a campaign before it runs.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
 pub struct Projection {
     /// Platform slug.
     pub platform: &'static str,
@@ -160,6 +147,7 @@ fn line(field: Field, resolved: &Resolved) -> AssumptionLine {
     let central = assumption.value.central();
     AssumptionLine {
         field,
+        label: field.label(),
         value: if central.is_infinite() { "none".into() } else { assumption.value.to_string() },
         central,
         low: assumption.value.quantile(0.05),

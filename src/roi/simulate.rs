@@ -6,6 +6,7 @@
 use std::sync::{Mutex, PoisonError};
 
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::{
     distribution::Sampler,
@@ -14,7 +15,7 @@ use super::{
 };
 
 /// Where a simulated quantity lies.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, ToSchema)]
 pub struct Summary {
     /// Average.
     pub mean: f64,
@@ -60,7 +61,7 @@ fn ordered(bits: i64) -> i64 {
 }
 
 /// What the simulated campaigns came to.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, ToSchema)]
 pub struct Simulation {
     /// Campaigns simulated.
     pub draws: usize,

@@ -1,6 +1,7 @@
 //! Several platforms at once: people are counted once, not once per platform.
 
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::{
     inputs::{Field, Inputs},
@@ -9,7 +10,7 @@ use super::{
 };
 
 /// Share of the segment reached by at least one platform.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, ToSchema)]
 pub struct UnionReach {
     /// If platforms reach independently of each other.
     pub independent: f64,
@@ -29,7 +30,7 @@ pub fn union_reach(shares: &[f64]) -> UnionReach {
 }
 
 /// Projection over several platforms for one segment.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
 pub struct UnionProjection {
     /// Each platform alone.
     pub platforms: Vec<Projection>,

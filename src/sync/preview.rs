@@ -3,8 +3,12 @@
 
 use reveil_sdk::{AudienceRef, Batch, Context, Operation, Upload};
 use serde::Serialize;
+use utoipa::ToSchema;
 
-use super::engine::{Engine, Scratch, Selection};
+use super::control::{RunControl, Unstoppable};
+use super::delivery::DestinationReport;
+use super::engine::{Engine, Scratch, Selection, SyncOptions};
+use super::error::SyncError;
 use super::funnel::{Exclusions, Funnel};
 use super::gather::Prepared;
 use super::guards::{Change, refusals};
@@ -16,7 +20,7 @@ use crate::report::identifiers::IdentifierReport;
 use crate::transport::RecordingTransport;
 
 /// One audience's plan.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, ToSchema)]
 pub struct AudiencePlan {
     pub audience: String,
     pub as_of: chrono::DateTime<chrono::Utc>,
@@ -27,7 +31,7 @@ pub struct AudiencePlan {
 }
 
 /// Its part at one destination.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, ToSchema)]
 pub struct DestinationPlan {
     pub destination: String,
     pub connector: String,
@@ -43,14 +47,17 @@ pub struct DestinationPlan {
     pub requests: u64,
     /// What the guards say against it.
     pub refusals: Vec<String>,
+    #[serde(skip)]
+    pub(super) change: Change,
     /// Some members to be added, without their identifiers.
     pub samples: Vec<Sample>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schema(required = false)]
     pub shown_requests: Vec<ShownRequest>,
 }
 
 /// A member, masked.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, ToSchema)]
 pub struct Sample {
     /// The first half of our own key for the member.
     pub member: String,
@@ -60,7 +67,7 @@ pub struct Sample {
 }
 
 /// A request as it would be sent, but for the authorisation.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, ToSchema)]
 pub struct ShownRequest {
     pub operation: &'static str,
     pub method: String,
@@ -90,7 +97,7 @@ impl Engine {
         // By process, so that a plan can be made while a run holds the audience.
         let temp =
             Scratch::fixed(&self.audience_dir(&selection.audience).join(format!("plan-{}", std::process::id())))?;
-        let gathered = self.gather(selection, audience, &names, temp.path(), progress).await?;
+        let gathered = self.gather(selection, audience, &names, temp.path(), &Unstoppable, progress).await?;
         let mut destinations = Vec::new();
         for prepared in &gathered.destinations {
             let (plan, mut excluded) = tokio::task::block_in_place(|| {
@@ -109,6 +116,34 @@ impl Engine {
             segment: gathered.funnel,
             destinations,
         })
+    }
+
+    /// A run that sends nothing: the comparison and what the guards say of it, as a run's report.
+    ///
+    /// # Errors
+    /// As [`Engine::plan`].
+    pub(super) async fn rehearse(
+        &self,
+        selection: &Selection,
+        options: &SyncOptions,
+        control: &dyn RunControl,
+        progress: &dyn Progress,
+    ) -> anyhow::Result<(Funnel, Vec<DestinationReport>)> {
+        control.check()?;
+        let plan = self.plan(selection, Show::default(), progress).await?;
+        let reports = plan.destinations.into_iter().map(|planned| {
+            let refusals = refusals(
+                &self.config.guards.with_removal_ratio(options.max_removal_ratio),
+                planned.change,
+                &options.allow,
+            );
+            let mut report = DestinationReport::rehearsed(planned);
+            if !refusals.is_empty() {
+                report.fail(&SyncError::Guarded(refusals));
+            }
+            report
+        });
+        Ok((plan.segment, reports.collect()))
     }
 
     fn compare_only(
@@ -144,7 +179,10 @@ impl Engine {
     ) -> anyhow::Result<DestinationPlan> {
         let config = self.config.destination(&prepared.name)?;
         // The connector knows its own settings' limits; without its secrets the platform's have to do.
-        let connected = connectors::connect(&prepared.name, config, &self.environment, &self.base_dir);
+        let connected = match self.places(config) {
+            Ok(places) => connectors::connect(&prepared.name, config, &places).await,
+            Err(error) => Err(error),
+        };
         let builtin = connectors::find(&config.connector).expect("checked when the config was loaded").descriptor;
         let descriptor = connected.as_ref().map_or(builtin, |connector| connector.descriptor());
         let counts = plan.counts();
@@ -166,6 +204,7 @@ impl Engine {
             excluded,
             requests: 0,
             refusals: refusals(&self.config.guards, change, &[]).into_iter().map(|refusal| refusal.message).collect(),
+            change,
             samples: Vec::new(),
             shown_requests: Vec::new(),
         };
@@ -202,7 +241,7 @@ impl Engine {
         shown: &mut Vec<ShownRequest>,
     ) -> anyhow::Result<()> {
         let config = self.config.destination(name)?;
-        let connector = connectors::connect(name, config, &self.environment, &self.base_dir)?;
+        let connector = connectors::connect(name, config, &self.places(config)?).await?;
         let audience = self
             .store
             .audience(&selection.audience, name)

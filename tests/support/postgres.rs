@@ -1,6 +1,7 @@
 //! A PostgreSQL server of the test's own: made in a temporary folder, on a free loopback port, gone on drop.
 //!
-//! Include it with `#[path = "…/tests/support/postgres.rs"] mod postgres;`. It needs `initdb` and `pg_ctl`, in `PATH` or
+//! Library tests find it as `crate::test_postgres`; others include it with `#[path = "support/postgres.rs"] mod postgres;`.
+//! It needs `initdb` and `pg_ctl`, in `PATH` or
 //! where Debian puts them. As root the server runs as `postgres` or `nobody`, since it refuses to run as root.
 
 use std::net::TcpListener;
@@ -17,6 +18,7 @@ pub struct TestPostgres {
     programs: PathBuf,
     user: Option<String>,
     port: u16,
+    runs: bool,
 }
 
 impl TestPostgres {
@@ -35,17 +37,33 @@ impl TestPostgres {
             user = Some(name.to_owned());
         }
         let port = TcpListener::bind("127.0.0.1:0").and_then(|socket| socket.local_addr()).expect("a free port").port();
-        let server = Self { folder, programs, user, port };
+        let mut server = Self { folder, programs, user, port, runs: false };
         let data = server.folder.path().join("data");
         let data = data.to_str().expect("temporary folders have plain names");
         server.run("initdb", &["-D", data, "-U", "reveil", "-A", "trust", "-E", "UTF8", "--locale=C", "--no-sync"]);
-        let options = format!(
-            "-F -p {port} -c listen_addresses=127.0.0.1 -c unix_socket_directories='{}' -c timezone=Asia/Tokyo",
-            server.folder.path().display()
-        );
-        let log = server.folder.path().join("log");
-        server.run("pg_ctl", &["-D", data, "-w", "-o", &options, "-l", log.to_str().expect("a plain name"), "start"]);
+        server.start_again();
         Some(server)
+    }
+
+    /// After [`Self::stop`], on the same port with the same data.
+    pub fn start_again(&mut self) {
+        let options = format!(
+            "-F -p {} -c listen_addresses=127.0.0.1 -c unix_socket_directories='{}' -c timezone=Asia/Tokyo",
+            self.port,
+            self.folder.path().display()
+        );
+        let (data, log) = (self.folder.path().join("data"), self.folder.path().join("log"));
+        let plain = |path: &PathBuf| path.to_str().expect("temporary folders have plain names").to_owned();
+        self.run("pg_ctl", &["-D", &plain(&data), "-w", "-o", &options, "-l", &plain(&log), "start"]);
+        self.runs = true;
+    }
+
+    /// As a crash would, connections and all.
+    pub fn stop(&mut self) {
+        if std::mem::take(&mut self.runs) {
+            let data = self.folder.path().join("data");
+            self.run("pg_ctl", &["-D", data.to_str().expect("a plain name"), "-m", "immediate", "-w", "stop"]);
+        }
     }
 
     /// Of the database `postgres`, on loopback.
@@ -71,8 +89,7 @@ impl TestPostgres {
 
 impl Drop for TestPostgres {
     fn drop(&mut self) {
-        let data = self.folder.path().join("data");
-        self.run("pg_ctl", &["-D", data.to_str().expect("a plain name"), "-m", "immediate", "-w", "stop"]);
+        self.stop();
     }
 }
 

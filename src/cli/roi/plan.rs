@@ -2,66 +2,25 @@
 
 use std::io::Write;
 
-use super::{json, number, text};
+use super::{json, text};
 use crate::roi::{
-    Field, Inputs,
     plan::{HoldoutJudgement, HoldoutPlan},
+    request::PlanHoldoutRequest,
 };
 
 /// Options of `roi plan-holdout`. Shares are written 0.1 or 10%.
 #[derive(Debug, clap::Args)]
 pub struct PlanArgs {
-    /// Persons in the segment, both arms together
-    #[arg(long, value_parser = number)]
-    population: f64,
-    /// Share held out
-    #[arg(long, value_parser = number, default_value = "10%")]
-    holdout: f64,
-    /// Share who buy in the window without any ads
-    #[arg(long, value_parser = number)]
-    base_rate: f64,
-    /// Accepted chance of a false alarm
-    #[arg(long, value_parser = number, default_value = "0.05")]
-    alpha: f64,
-    /// Wanted chance of seeing a real effect
-    #[arg(long, value_parser = number, default_value = "0.8")]
-    power: f64,
-    /// Relative rise of buyers expected among persons reached; without it, the prior's 10 %
-    #[arg(long, value_parser = number)]
-    lift: Option<f64>,
-    /// Platform whose priors say how many of the list are reached
-    #[arg(long, default_value = "meta")]
-    platform: String,
-    /// Share of persons the platform recognises; without it, the platform's prior
-    #[arg(long = "match", value_parser = number)]
-    match_rate: Option<f64>,
-    /// Share of those served; without it, the prior's 90 %
-    #[arg(long, value_parser = number)]
-    in_flight: Option<f64>,
-    /// Length of the outcome window in days
-    #[arg(long, value_parser = number, default_value = "60")]
-    window_days: f64,
+    #[command(flatten)]
+    request: PlanHoldoutRequest,
     /// Print JSON
     #[arg(long)]
     json: bool,
 }
 
 pub fn run(args: &PlanArgs, out: &mut dyn Write) -> anyhow::Result<()> {
-    let priors = Inputs::for_platform(&args.platform, 0)?;
-    let prior = |field: Field| priors.get(field).map_or(1.0, |a| a.value.central());
-    let plan = HoldoutPlan {
-        population: args.population,
-        holdout: args.holdout,
-        base_rate: args.base_rate,
-        alpha: args.alpha,
-        power: args.power,
-        lift: args.lift.unwrap_or_else(|| prior(Field::Lift)),
-        reached: args.match_rate.unwrap_or_else(|| prior(Field::Match))
-            * args.in_flight.unwrap_or_else(|| prior(Field::InFlight)),
-        window_days: args.window_days,
-    };
-    let judged = plan.judge()?;
-    if args.json { json(out, &judged) } else { page(out, &plan, &judged) }
+    let judged = args.request.answer()?;
+    if args.json { json(out, &judged) } else { page(out, &args.request.plan()?, &judged) }
 }
 
 fn page(out: &mut dyn Write, plan: &HoldoutPlan, judged: &HoldoutJudgement) -> anyhow::Result<()> {

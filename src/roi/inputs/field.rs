@@ -1,7 +1,11 @@
 //! The fourteen assumptions by name.
 
+use serde::Serialize;
+use utoipa::ToSchema;
+
 /// The assumptions, in the order reports print them.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
 #[repr(usize)]
 pub enum Field {
     /// Share of persons matched.

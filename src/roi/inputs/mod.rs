@@ -58,6 +58,19 @@ impl std::str::FromStr for Currency {
     }
 }
 
+impl serde::Serialize for Currency {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.code())
+    }
+}
+
+impl<'de> serde::Deserialize<'de> for Currency {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        text.parse().map_err(serde::de::Error::custom)
+    }
+}
+
 /// An input that cannot be projected from.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 pub enum InputError {
@@ -87,6 +100,18 @@ pub enum InputError {
         /// Why it cannot be.
         why: String,
     },
+}
+
+impl InputError {
+    /// The field at fault, where one is.
+    pub fn field(&self) -> Option<&'static str> {
+        match self {
+            Self::Platform(_) => Some("platform"),
+            Self::Currency(_) => Some("currency"),
+            Self::Range { name, .. } => Some(name),
+            Self::Observation { .. } => None,
+        }
+    }
 }
 
 fn known_platforms() -> String {

@@ -5,11 +5,14 @@
 //! people. `proportions` holds the counts' statistics, `revenue` those of money per person, `sequential` what may be said
 //! before the planned end.
 
+mod outcome;
 pub mod proportions;
 pub mod revenue;
 pub mod sequential;
 
+pub use outcome::{ArmOutcome, Outcome};
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::special::chi_square_upper;
 use proportions::{Arms, log_ratio, newcombe, p_lift_positive, pooled_z, unpooled_variance};
@@ -22,7 +25,7 @@ pub const ALPHA: f64 = 0.05;
 pub const SAMPLE_RATIO_LIMIT: f64 = 0.001;
 
 /// An estimate with its 95 % interval.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, ToSchema)]
 pub struct Interval {
     /// Best single value.
     pub estimate: f64,
@@ -129,8 +132,21 @@ pub enum MeasureError {
     },
 }
 
+impl MeasureError {
+    /// The field at fault, where one is.
+    pub fn field(&self) -> Option<&'static str> {
+        match self {
+            Self::EmptyArm(arm) => Some(arm),
+            Self::TooManyBuyers { arm: "treated", .. } => Some("treated_buyers"),
+            Self::TooManyBuyers { .. } => Some("holdout_buyers"),
+            Self::Range { name, .. } => Some(name),
+            Self::Look { .. } => Some("look"),
+        }
+    }
+}
+
 /// Fit of the arm sizes to the planned split.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, ToSchema)]
 pub struct SampleRatio {
     /// Probability of a split at least this far off; absent without a planned share.
     pub p_value: Option<f64>,
@@ -139,7 +155,7 @@ pub struct SampleRatio {
 }
 
 /// Platform claims beside what the holdout shows.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, ToSchema)]
 pub struct Attributed {
     /// Buyers the platform claims.
     pub buyers: f64,
@@ -148,7 +164,7 @@ pub struct Attributed {
 }
 
 /// What the ads did.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
 pub struct Measurement {
     /// Buyers per person among the uploaded.
     pub treated_rate: f64,
@@ -194,21 +210,25 @@ pub struct Measurement {
     pub verdict: Verdict,
 }
 
-/// The conclusion the data allow.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// The conclusion the data allow; its words are part of the JSON contract.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
 pub enum Verdict {
     /// The interval lies above 0.
+    #[serde(rename = "above zero: the ads brought buyers back")]
     Above,
     /// The interval lies below 0.
+    #[serde(rename = "below zero: fewer bought than without ads")]
     Below,
     /// The interval holds 0.
+    #[serde(rename = "not distinguishable from zero")]
     NotDistinguishable,
     /// The arms are not comparable.
+    #[serde(rename = "blocked: the arm sizes do not fit the planned split")]
     Blocked,
 }
 
 impl Verdict {
-    /// The conclusion in words; part of the JSON contract.
+    /// The conclusion in words, the same as in JSON.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Above => "above zero: the ads brought buyers back",
@@ -216,12 +236,6 @@ impl Verdict {
             Self::NotDistinguishable => "not distinguishable from zero",
             Self::Blocked => "blocked: the arm sizes do not fit the planned split",
         }
-    }
-}
-
-impl Serialize for Verdict {
-    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(self.as_str())
     }
 }
 
@@ -312,9 +326,14 @@ fn check(experiment: &Experiment) -> Result<(), MeasureError> {
         Some(v) if !fine(v) => Err(MeasureError::Range { name, value: v, expected }),
         _ => Ok(()),
     };
-    range("holdout-share", experiment.holdout_share, |v| v > 0.0 && v < 1.0, "a share strictly between 0 and 1")?;
-    range("reached-share", experiment.reached_share, |v| v > 0.0 && v <= 1.0, "a share above 0, at most 1")?;
-    range("planned variance", experiment.planned_variance, |v| v > 0.0 && v.is_finite(), "above 0")?;
+    range("holdout_share", experiment.holdout_share, |v| v > 0.0 && v < 1.0, "a share strictly between 0 and 1")?;
+    range("reached_share", experiment.reached_share, |v| v > 0.0 && v <= 1.0, "a share above 0, at most 1")?;
+    range(
+        "planned_base_rate",
+        experiment.planned_variance,
+        |v| v > 0.0 && v.is_finite(),
+        "a share strictly between 0 and 1",
+    )?;
     range("margin", experiment.money.margin, |v| (0.0..=1.0).contains(&v), "a share between 0 and 1")?;
     range("aov", experiment.money.aov, |v| v > 0.0 && v.is_finite(), "an amount above 0")?;
     range("cost", experiment.money.cost, |v| v >= 0.0 && v.is_finite(), "an amount of at least 0")?;

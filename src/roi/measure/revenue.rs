@@ -4,8 +4,12 @@
 //! spent nothing are persons: they count as zeros.
 
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use crate::roi::special::{student_critical, student_two_sided};
+
+/// Share of persons whose revenue before the test lies under the cap of the winsorised line.
+pub const WINSORISE_AT: f64 = 0.995;
 
 /// Running moments of outcome `y` and earlier covariate `x` over the persons of one arm.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
@@ -78,7 +82,7 @@ impl ArmMoments {
 }
 
 /// Welch's comparison of two arms.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, ToSchema)]
 pub struct Welch {
     /// Mean per person, treated.
     pub mean_treated: f64,
@@ -129,7 +133,7 @@ pub fn welch(treated: &ArmMoments, holdout: &ArmMoments, alpha: f64) -> Option<W
 }
 
 /// Welch after taking out what the covariate explains.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, ToSchema)]
 pub struct Cuped {
     /// cov(y, x) / var(x), both arms pooled.
     pub theta: f64,
@@ -159,7 +163,7 @@ pub fn cuped(treated: &ArmMoments, holdout: &ArmMoments, alpha: f64) -> Option<C
 }
 
 /// The revenue lines of one experiment.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, ToSchema)]
 pub struct Revenue {
     /// As it is.
     pub plain: Welch,

@@ -3,6 +3,7 @@
 //! Ten looks at a plain 95 % test raise its false alarms to 19 %.
 
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use crate::roi::special::{gauss_legendre, normal_cdf, normal_quantile};
 
@@ -10,7 +11,7 @@ use crate::roi::special::{gauss_legendre, normal_cdf, normal_quantile};
 pub const MAX_LOOKS: usize = 50;
 
 /// What holds however often one looks.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, ToSchema)]
 pub struct AlwaysValid {
     /// p-value that stays valid under any stopping.
     pub p_value: f64,
@@ -34,7 +35,7 @@ pub fn always_valid(diff: f64, variance: f64, tau2: f64, alpha: f64) -> AlwaysVa
 }
 
 /// One planned look.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, ToSchema)]
 pub struct Look {
     /// Which look, from 1.
     pub look: usize,

@@ -65,3 +65,20 @@ CREATE TABLE IF NOT EXISTS delivery (
     currency     TEXT,
     PRIMARY KEY (audience, destination, first_day, last_day)
 );
+
+INSERT INTO audience VALUES ('dormant', 'meta', '23850000001', '2026-03-01T05:00:01+00:00');
+INSERT INTO run VALUES ('r1', 'dormant', '2026-03-01T00:00:00+00:00', '2026-03-01T05:00:00+00:00',
+    '2026-03-01T05:01:02.345678901+00:00', 'done', '{"rows":5}', NULL);
+INSERT INTO run VALUES ('r2', 'dormant', '2026-03-01T00:00:00+00:00', '2026-03-01T05:00:00.500+00:00',
+    '2026-03-01T05:01:02.345678+00:00', 'partial', NULL, 'meta: no');
+INSERT INTO run VALUES ('r3', 'vip', '2026-03-02T00:00:00+00:00', '2026-03-02T05:00:00.000000001+00:00', NULL, 'running',
+    NULL, NULL);
+INSERT INTO run_destination VALUES ('r1', 'google', 'google', 'pending', '{"sent":5}', '{"batches":[]}', NULL);
+INSERT INTO run_destination VALUES ('r1', 'meta', 'meta', 'done', '{"sent":5}', '{}', NULL);
+INSERT INTO observation (audience, destination, connector, run_id, as_of, sent, kind, low, high, matched, definition,
+    rules_version, primary_reading) VALUES
+    ('dormant', 'google', 'google', 'r1', '2026-03-01T05:01:00.1+00:00', 5, 'bucket', 0.25, 0.5, NULL, 'd', 2, 1),
+    ('dormant', 'meta', 'meta', 'r1', '2026-03-01T05:01:00.123+00:00', 5, 'count', NULL, NULL, 3, 'd', 2, 0);
+INSERT INTO audit VALUES (1, '2026-03-01T05:00:00+00:00', 'bo', 'override_guard', '{"run":"r1","override":"shrink"}');
+INSERT INTO audit VALUES (4, '2026-03-01T06:00:00+00:00', 'bo', 'reset_audience', '{"audience":"vip"}');
+INSERT INTO delivery VALUES ('dormant', 'meta', '2026-03-01', '2026-03-07', 100, NULL, NULL, 12.5, NULL, 'EUR');

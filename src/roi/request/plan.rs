@@ -1,0 +1,117 @@
+//! Can a holdout answer? Asked with `reveil roi plan-holdout` and `POST /v1/roi/plan-holdout`.
+
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use super::{RequestError, value::Number};
+use crate::roi::{
+    Field, Inputs,
+    plan::{HoldoutJudgement, HoldoutPlan},
+};
+
+/// A holdout to be judged before it is drawn. Shares are written 0.1 or 10%.
+#[derive(Debug, Clone, clap::Args, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct PlanHoldoutRequest {
+    /// Persons in the segment, both arms together
+    #[arg(long)]
+    pub population: Number,
+    /// Share held out
+    #[arg(long, default_value = "10%")]
+    #[serde(default = "tenth")]
+    pub holdout: Number,
+    /// Share who buy in the window without any ads
+    #[arg(long)]
+    pub base_rate: Number,
+    /// Accepted chance of a false alarm
+    #[arg(long, default_value = "0.05")]
+    #[serde(default = "twentieth")]
+    pub alpha: Number,
+    /// Wanted chance of seeing a real effect
+    #[arg(long, default_value = "0.8")]
+    #[serde(default = "four_fifths")]
+    pub power: Number,
+    /// Relative rise of buyers expected among persons reached; without it, the prior's 10 %
+    #[arg(long)]
+    pub lift: Option<Number>,
+    /// Platform whose priors say how many of the list are reached
+    #[arg(long, default_value = "meta")]
+    #[serde(default = "meta")]
+    pub platform: String,
+    /// Share of persons the platform recognises; without it, the platform's prior
+    #[arg(long = "match")]
+    #[serde(rename = "match")]
+    pub match_rate: Option<Number>,
+    /// Share of those served; without it, the prior's 90 %
+    #[arg(long)]
+    pub in_flight: Option<Number>,
+    /// Length of the outcome window in days
+    #[arg(long, default_value = "60")]
+    #[serde(default = "sixty")]
+    pub window_days: Number,
+}
+
+fn tenth() -> Number {
+    Number(0.1)
+}
+fn twentieth() -> Number {
+    Number(0.05)
+}
+fn four_fifths() -> Number {
+    Number(0.8)
+}
+fn meta() -> String {
+    "meta".to_owned()
+}
+fn sixty() -> Number {
+    Number(60.0)
+}
+
+impl PlanHoldoutRequest {
+    /// The plan with the platform's priors in the gaps.
+    ///
+    /// # Errors
+    /// A platform without priors.
+    pub fn plan(&self) -> Result<HoldoutPlan, RequestError> {
+        let priors = Inputs::for_platform(&self.platform, 0)?;
+        let or_prior = |given: Option<Number>, field: Field| {
+            given.map_or_else(|| priors.get(field).map_or(1.0, |prior| prior.value.central()), |given| given.0)
+        };
+        Ok(HoldoutPlan {
+            population: self.population.0,
+            holdout: self.holdout.0,
+            base_rate: self.base_rate.0,
+            alpha: self.alpha.0,
+            power: self.power.0,
+            lift: or_prior(self.lift, Field::Lift),
+            reached: or_prior(self.match_rate, Field::Match) * or_prior(self.in_flight, Field::InFlight),
+            window_days: self.window_days.0,
+        })
+    }
+
+    /// Judges it.
+    ///
+    /// # Errors
+    /// A value out of range.
+    pub fn answer(&self) -> Result<HoldoutJudgement, RequestError> {
+        Ok(self.plan()?.judge()?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_body_leaves_out_what_has_a_default() {
+        let asked = json!({"population": 100_000, "base_rate": "2%", "holdout": 0.1});
+        let asked: PlanHoldoutRequest = serde_json::from_value(asked).unwrap();
+        assert!((asked.answer().unwrap().mde_relative - 0.206_719_11).abs() < 1e-7);
+        let faulty = PlanHoldoutRequest { holdout: Number(1.0), ..asked };
+        assert_eq!(faulty.answer().unwrap_err().field(), Some("holdout"));
+        let unknown = json!({"population": 1000, "base_rate": 0.02, "base-rate": 0.02});
+        assert!(serde_json::from_value::<PlanHoldoutRequest>(unknown).is_err());
+    }
+}
