@@ -12,6 +12,7 @@ use super::carry::first_question;
 use super::control::Control;
 use super::{Daemon, End};
 use crate::daemon::requests::{RunOptions, run_job};
+use crate::erasure::{self, Step};
 use crate::store::claims::Claim;
 use crate::store::health::DestinationHealth;
 use crate::store::jobs::{Job, NewJob};
@@ -37,6 +38,7 @@ impl Daemon {
                 "expiry" => self.renew_lapsing(&engine, job).await,
                 "credential" => self.check_credential(&engine, job).await,
                 "prune" => self.prune(&engine, job).await,
+                erasure::JOB => Ok(forget(&engine, job, control).await),
                 // A newer replica made it, and will do it.
                 _ => Ok(End::Later(TimeDelta::minutes(5))),
             }
@@ -116,6 +118,17 @@ impl Daemon {
         let deleted = engine.store.prune(before).await?;
         info!(deleted, "Tidied up the state");
         Ok(End::Done(json!({ "deleted": deleted })))
+    }
+}
+
+/// Somebody's wish to be forgotten is tried until it is done, however often it fails.
+async fn forget(engine: &Engine, job: &Job, control: &Control) -> End {
+    match erasure::work(engine, job, control, &Silent).await {
+        Ok(Step::Done) => End::Done(json!({})),
+        Ok(Step::Later(pause)) => End::Later(pause),
+        Ok(Step::Again(error)) => End::Again(error),
+        Err(_) if control.why().is_some() => put_down(control),
+        Err(error) => End::Again(error.to_string()),
     }
 }
 
