@@ -65,6 +65,8 @@ pub struct Daemon {
     wake: watch::Sender<()>,
     pulse: readiness::Pulse,
     measured: std::sync::Mutex<measure::Measured>,
+    /// Jobs this process works on, by id.
+    held: std::sync::Mutex<HashMap<String, crate::store::claims::Claim>>,
     /// Names this process in leases.
     owner: String,
     reloading: tokio::sync::Mutex<()>,
@@ -95,6 +97,7 @@ impl Daemon {
             wake: watch::Sender::new(()),
             pulse: readiness::Pulse::new(clock.now()),
             measured: std::sync::Mutex::default(),
+            held: std::sync::Mutex::default(),
             owner: worker_name(),
             clock,
             reloading: tokio::sync::Mutex::new(()),

@@ -103,7 +103,15 @@ fn compare(before: &Value, after: &Value, key: &mut String, changes: &mut Vec<Ch
     if before == after {
         return;
     }
-    if let (Value::Object(old), Value::Object(new)) = (before, after) {
+    // A section that comes or goes is told key by key too.
+    let nothing = serde_json::Map::new();
+    let sections = match (before, after) {
+        (Value::Object(old), Value::Object(new)) => Some((old, new)),
+        (Value::Object(old), Value::Null) => Some((old, &nothing)),
+        (Value::Null, Value::Object(new)) => Some((&nothing, new)),
+        _ => None,
+    };
+    if let Some((old, new)) = sections {
         let names: std::collections::BTreeSet<&String> = old.keys().chain(new.keys()).collect();
         for name in names {
             let length = key.len();
@@ -111,8 +119,8 @@ fn compare(before: &Value, after: &Value, key: &mut String, changes: &mut Vec<Ch
                 key.push('.');
             }
             key.push_str(name);
-            let nothing = Value::Null;
-            compare(old.get(name).unwrap_or(&nothing), new.get(name).unwrap_or(&nothing), key, changes);
+            let (old, new) = (old.get(name).unwrap_or(&Value::Null), new.get(name).unwrap_or(&Value::Null));
+            compare(old, new, key, changes);
             key.truncate(length);
         }
         return;

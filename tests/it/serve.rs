@@ -26,7 +26,10 @@ impl Served {
         let mut command = binary::command(shop.path(), &["serve", "--log", "info"]);
         command.stdout(Stdio::null()).stderr(File::create(&log).unwrap());
         let served = Self { child: command.spawn().expect("the binary was built with the tests"), log };
-        served.until("it serves", || served.log().contains("Serving"));
+        served.until("it serves", || {
+            assert!(served.lives(), "it does not start; the log:\n{}", served.log());
+            served.log().contains("Serving")
+        });
         served
     }
 
@@ -39,13 +42,15 @@ impl Served {
         assert!(sent.is_ok_and(|status| status.success()));
     }
 
+    fn lives(&self) -> bool {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.child.id())).unwrap_or_default();
+        !stat.is_empty() && !stat.contains(") Z ")
+    }
+
     /// The exit code; `None` after a signal.
     fn end(&mut self, signal: &str) -> Option<i32> {
         self.signal(signal);
-        self.until("it ends", || {
-            let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.child.id())).unwrap_or_default();
-            stat.is_empty() || stat.contains(") Z ")
-        });
+        self.until("it ends", || !self.lives());
         self.child.wait().unwrap().code()
     }
 
@@ -76,7 +81,7 @@ fn shop(customers: usize, batch_members: u32, schedule: &str, rest: &str) -> Sho
 
 fn config(shop: &Shop, batch_members: u32, schedule: &str, rest: &str) -> String {
     let service = format!(
-        "[server]\nlisten = \"127.0.0.1:0\"\n[scheduler]\nlease_secs = 6\npoll_secs = 1\nshutdown_secs = 10\n\
+        "[server]\nlisten = \"127.0.0.1:0\"\nopen_on_loopback = true\n[scheduler]\nlease_secs = 6\npoll_secs = 1\nshutdown_secs = 10\n\
          retry_first_delay = \"1s\"\n{rest}\n"
     );
     let config = shop.config(batch_members).replace("holdout = \"10%\"", &format!("holdout = \"10%\"\n{schedule}"));

@@ -14,10 +14,11 @@ pub(crate) mod events;
 pub(crate) mod lease;
 pub(crate) mod owner;
 
+use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use chrono::TimeDelta;
+use chrono::{DateTime, TimeDelta, Utc};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
@@ -49,6 +50,27 @@ pub(crate) enum End {
     Lost,
 }
 
+/// Tells a clock that is put forward from time that passes.
+#[derive(Debug)]
+struct Steps {
+    wall: DateTime<Utc>,
+    steady: Instant,
+}
+
+impl Steps {
+    fn new(wall: DateTime<Utc>) -> Self {
+        Self { wall, steady: Instant::now() }
+    }
+
+    /// Whether the clock went further than time since the last question.
+    fn has_jumped(&mut self, wall: DateTime<Utc>) -> bool {
+        let passed = TimeDelta::from_std(self.steady.elapsed()).unwrap_or(TimeDelta::MAX);
+        let jumped = wall - self.wall > passed + TimeDelta::seconds(1);
+        *self = Self::new(wall);
+        jumped
+    }
+}
+
 /// What may run at the same time, by the configuration.
 pub(crate) fn limits(config: &Config) -> Limits {
     let own = |(name, destination): (&String, &crate::config::DestinationConfig)| {
@@ -73,12 +95,16 @@ impl Daemon {
     pub async fn run_workers(self: &Arc<Self>, stop: CancellationToken) {
         let mut under_way = JoinSet::new();
         let mut last_error = None;
+        let mut clock = Steps::new(self.clock().now());
         let mut woken = self.wakes();
         while !stop.is_cancelled() {
             woken.mark_unchanged();
             let loaded = self.loaded();
             let scheduler = &loaded.config.scheduler;
             let most = scheduler.max_concurrent_runs as usize + CHORES;
+            if clock.has_jumped(self.clock().now()) {
+                self.vouch_for_all(TimeDelta::seconds(i64::try_from(scheduler.lease_secs).unwrap_or(60))).await;
+            }
             while under_way.len() < most {
                 let lease = TimeDelta::seconds(i64::try_from(scheduler.lease_secs).unwrap_or(60));
                 let now = self.clock().now();
@@ -112,10 +138,26 @@ impl Daemon {
         while under_way.join_next().await.is_some() {}
     }
 
+    /// The clock was put forward: leases of what this process works on look as if they had run out, and without a word
+    /// from it they would be taken, by itself if by nobody else.
+    async fn vouch_for_all(&self, lease: TimeDelta) {
+        let held: Vec<Claim> = self.claims().values().cloned().collect();
+        for claim in held {
+            if let Err(error) = self.store().heartbeat(&claim, lease, self.clock().now()).await {
+                warn!(job = claim.job.id, error = %error, "No heartbeat after the clock was put forward");
+            }
+        }
+    }
+
+    fn claims(&self) -> std::sync::MutexGuard<'_, HashMap<String, Claim>> {
+        self.held.lock().expect("no panic while held")
+    }
+
     async fn work(self: Arc<Self>, claim: Claim, stop: CancellationToken) {
         let loaded = self.loaded();
         let control = Control::new(stop, Duration::from_secs(loaded.config.scheduler.shutdown_secs));
         let lease = Duration::from_secs(loaded.config.scheduler.lease_secs);
+        self.claims().insert(claim.job.id.clone(), claim.clone());
         let keeper = lease::keep(self.store().clone(), Arc::clone(self.clock()), claim.clone(), lease, control.clone());
         let job = &claim.job;
         info!(
@@ -132,6 +174,7 @@ impl Daemon {
             self.chore(&claim, &control).await
         };
         keeper.stop().await;
+        self.claims().remove(&claim.job.id);
         end_job(&self.engine(), &claim, end).await;
         self.wake();
     }
@@ -170,6 +213,16 @@ async fn end_job(engine: &Engine, claim: &Claim, end: End) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_clock_put_forward_is_told_from_time_that_passes() {
+        let start = DateTime::UNIX_EPOCH;
+        let mut steps = Steps::new(start);
+        assert!(!steps.has_jumped(start));
+        assert!(steps.has_jumped(start + TimeDelta::days(3)));
+        assert!(!steps.has_jumped(start + TimeDelta::days(3)), "once");
+        assert!(!steps.has_jumped(start), "one put back makes leases last longer, which harms nobody");
+    }
 
     #[test]
     fn the_pause_doubles_up_to_an_hour() {
