@@ -12,7 +12,7 @@ use crate::shop::{Plan, Shop};
 
 const KILLS: usize = 200;
 /// Where the ledgers are shared, each costs more.
-const KILLS_ON_MACHINES: usize = 40;
+const KILLS_ON_MACHINES: usize = 25;
 const MACHINES: u64 = 3;
 /// Between two changes of the warehouse.
 const KILLS_A_CYCLE: usize = 5;
