@@ -290,7 +290,7 @@ fn a_daemon_carries_out_what_was_left_to_it() {
     let shop = shop(34);
     let person = shop.customers[alone(&shop, |_| true)[0]].clone();
     let config = std::fs::read_to_string(shop.path().join("reveil.toml")).unwrap();
-    let service = "[server]\nlisten = \"127.0.0.1:0\"\n[scheduler]\npoll_secs = 1\nretry_first_delay = \"1s\"\n";
+    let service = "[server]\nlisten = \"127.0.0.1:0\"\nopen_on_loopback = true\n[scheduler]\npoll_secs = 1\nretry_first_delay = \"1s\"\n";
     shop.write_config(&format!("{config}\n{service}"));
     // More refusals than one attempt has tries.
     shop.world().set_faults("meta.users.remove:error=503@next=10".parse().unwrap());
