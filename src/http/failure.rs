@@ -14,7 +14,7 @@ use crate::warehouse;
 pub fn of_store(error: &StoreError) -> Problem {
     match error {
         StoreError::Unknown { what, key } => Problem::not_found(what, key),
-        StoreError::Cursor(_) => Problem::invalid(vec![FieldFault {
+        StoreError::Cursor(_) => Problem::unprocessable(vec![FieldFault {
             location: "query",
             field: "cursor".to_owned(),
             message: "is not a cursor of this list; take next_cursor of a page, or leave it out".to_owned(),
