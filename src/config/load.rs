@@ -284,6 +284,7 @@ impl Config {
     /// What can be seen to be wrong once everything has its type.
     fn faults(&self) -> Vec<(String, String)> {
         let mut faults = self.guards.faults();
+        faults.extend(self.ledger.faults());
         faults.extend(self.holdout.faults());
         faults.extend(self.roi.faults());
         faults.extend(self.server.faults());

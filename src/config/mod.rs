@@ -9,6 +9,7 @@ pub mod destination;
 pub mod eligibility;
 pub mod guards;
 pub mod holdout;
+pub mod ledger;
 pub mod load;
 pub mod lost;
 pub mod period;
@@ -34,6 +35,7 @@ pub use destination::DestinationConfig;
 pub use eligibility::EligibilityConfig;
 pub use guards::GuardsConfig;
 pub use holdout::HoldoutConfig;
+pub use ledger::LedgerConfig;
 pub use load::{Fault, Faults, Sources, load};
 pub use lost::LostConfig;
 pub use period::Period;
@@ -54,6 +56,9 @@ pub struct Config {
     /// keep it as private as the warehouse.
     #[serde(default = "default_state_dir")]
     pub state_dir: PathBuf,
+    /// Where the ledgers of several replicas are; on this machine when it is missing.
+    #[serde(default)]
+    pub ledger: LedgerConfig,
     /// Where runs, jobs and the audit log are kept.
     #[serde(default)]
     pub state: StateConfig,

@@ -179,7 +179,10 @@ impl Engine {
     ) -> anyhow::Result<DestinationPlan> {
         let config = self.config.destination(&prepared.name)?;
         // The connector knows its own settings' limits; without its secrets the platform's have to do.
-        let connected = connectors::connect(&prepared.name, config, &self.places()).await;
+        let connected = match self.places(config) {
+            Ok(places) => connectors::connect(&prepared.name, config, &places).await,
+            Err(error) => Err(error),
+        };
         let builtin = connectors::find(&config.connector).expect("checked when the config was loaded").descriptor;
         let descriptor = connected.as_ref().map_or(builtin, |connector| connector.descriptor());
         let counts = plan.counts();
@@ -238,7 +241,7 @@ impl Engine {
         shown: &mut Vec<ShownRequest>,
     ) -> anyhow::Result<()> {
         let config = self.config.destination(name)?;
-        let connector = connectors::connect(name, config, &self.places()).await?;
+        let connector = connectors::connect(name, config, &self.places(config)?).await?;
         let audience = self
             .store
             .audience(&selection.audience, name)
