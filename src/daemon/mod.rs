@@ -1,13 +1,23 @@
 //! `reveil serve`: what the process is made of, and what its edges (HTTP, signals, command line) may ask of it.
 //!
 //! - [`Daemon`]: the state that scheduler, workers, alerts and the HTTP server share.
+//! - [`cadence`]: when a schedule comes due.
+//! - [`requests`]: what people and programs ask for; [`scheduler`]: what comes due by itself.
+//! - `work`: the workers.
+//! - `alerts`: who is told when something is wrong.
 //! - [`reload`]: a new configuration, checked whole and taken whole.
 //! - [`readiness`]: whether the process can do its work.
 //!
 //! Time comes from the clock that is handed in; nothing here reads the machine's.
 
+pub(crate) mod alerts;
+pub mod cadence;
+mod measure;
 pub mod readiness;
 pub mod reload;
+pub mod requests;
+pub mod scheduler;
+pub(crate) mod work;
 
 use std::collections::HashMap;
 use std::path::PathBuf;
@@ -49,6 +59,7 @@ pub struct Daemon {
     transport: Shared,
     wake: Notify,
     pulse: readiness::Pulse,
+    measured: std::sync::Mutex<measure::Measured>,
     /// Names this process in leases.
     owner: String,
     reloading: tokio::sync::Mutex<()>,
@@ -78,6 +89,7 @@ impl Daemon {
             metrics,
             wake: Notify::new(),
             pulse: readiness::Pulse::new(clock.now()),
+            measured: std::sync::Mutex::default(),
             owner: owner(),
             clock,
             reloading: tokio::sync::Mutex::new(()),

@@ -169,6 +169,15 @@ impl Store {
         Ok(self.execute(update.bind(result).bind(error)).await? > 0)
     }
 
+    /// Ends a lease before its time, because its worker is known to be dead. False: it was not as `job` says any more.
+    ///
+    /// # Errors
+    /// The database's.
+    pub async fn end_lease(&self, job: &Job, now: DateTime<Utc>) -> Result<bool, StoreError> {
+        let update = sql("UPDATE job SET lease_until = $3 WHERE id = $1 AND fence = $2 AND state = 'running'");
+        Ok(self.execute(update.bind(&job.id).bind(job.fence).bind(now)).await? > 0)
+    }
+
     /// Gives the job back, to be taken again from `run_at` on. With an error it counts as a failed attempt; without
     /// (a worker that shuts down) the attempt does not count. False: it was lost, and nothing is changed.
     ///

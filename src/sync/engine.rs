@@ -27,6 +27,7 @@ use crate::segment;
 use crate::segment::sql::sync_query;
 use crate::store::Store;
 use crate::store::audit::local_actor;
+use crate::store::jobs::JobState;
 use crate::store::model::{DestinationRun, Run, RunState};
 use crate::transport;
 use crate::transport::retry::RetryPolicy;
@@ -60,6 +61,8 @@ pub struct SyncOptions {
     pub dry_run: bool,
     /// Instead of `guards.max_removal_ratio`.
     pub max_removal_ratio: Option<f64>,
+    /// A failure that passes by itself leaves the run open: the caller tries again under the same id.
+    pub may_retry: bool,
     /// A destination that rejected more than this share of what was sent to it counts as failed.
     pub fail_on_reject_ratio: Option<f64>,
 }
@@ -73,6 +76,9 @@ pub struct SyncReport {
     pub state: RunState,
     pub segment: Funnel,
     pub destinations: Vec<DestinationReport>,
+    /// The run was left open to be tried again, see [`SyncOptions::may_retry`].
+    #[serde(skip)]
+    pub open: bool,
 }
 
 /// Holds what every command on a configuration needs.
@@ -107,7 +113,7 @@ impl Engine {
         self.require_consent_column(&options.allow)?;
         // Locks first: a second run of the same audience must not even read the warehouse.
         let _running = lock(&self.audience_dir(&selection.audience))?;
-        let id = options.run_id.clone().unwrap_or_else(|| self.new_run_id());
+        let id = options.run_id.clone().unwrap_or_else(|| new_run_id(self.clock.now()));
         self.close_stopped_runs(&selection.audience, &id).await?;
         let mut ledgers = Vec::new();
         // A rehearsal only looks.
@@ -142,20 +148,28 @@ impl Engine {
                     None => run.state = overall(&destinations),
                 }
                 run.segment = serde_json::to_value(&segment).ok();
-                self.store.save_run(&run).await?;
-                Ok(SyncReport {
-                    run: run.id,
-                    audience: run.audience,
+                let open = options.may_retry && passes(&destinations);
+                let report = SyncReport {
+                    run: run.id.clone(),
+                    audience: run.audience.clone(),
                     as_of: run.as_of,
                     state: run.state,
                     segment,
                     destinations,
-                })
+                    open,
+                };
+                run.outcome = serde_json::to_value(&report).ok();
+                if open {
+                    (run.state, run.finished_at) = (RunState::Running, None);
+                }
+                self.store.save_run(&run).await?;
+                Ok(report)
             }
             Err(error) => {
                 run.state = match stopped(&error) {
                     Some(Stop::LeaseLost | Stop::ShuttingDown) => return Err(error),
                     Some(Stop::Cancelled) => RunState::Cancelled,
+                    None if options.may_retry && super::error::is_passing(&error) => return Err(error),
                     None => RunState::Failed,
                 };
                 run.error = Some(error.to_string());
@@ -312,7 +326,8 @@ impl Engine {
     /// Runs that a kill left open. The audience is locked, so nobody is running them any more.
     async fn close_stopped_runs(&self, audience: &str, own: &str) -> anyhow::Result<()> {
         for mut run in self.store.runs(Some(audience), 20).await? {
-            if run.state == RunState::Running && run.id != own {
+            let left = run.state == RunState::Running && run.id != own;
+            if left && !self.has_open_job(&run.id).await? {
                 run.state = RunState::Failed;
                 run.finished_at = Some(self.clock.now());
                 run.error = Some("stopped before its end; what it sent is known, the next run carried on".to_owned());
@@ -320,6 +335,12 @@ impl Engine {
             }
         }
         Ok(())
+    }
+
+    /// Whether a worker will take the run up again.
+    async fn has_open_job(&self, run_id: &str) -> anyhow::Result<bool> {
+        let job = self.store.job_of_run(run_id).await?;
+        Ok(job.is_some_and(|job| matches!(job.state, JobState::Queued | JobState::Running)))
     }
 
     /// Uploading without knowing about consent needs a person to say so.
@@ -362,6 +383,11 @@ impl Engine {
         Vault::open(&self.config.vault, &self.environment, &self.base_dir, Arc::new(self.store.clone()))
     }
 
+    /// Whether no process of this machine runs the audience.
+    pub(crate) fn is_free(&self, audience: &str) -> bool {
+        lock(&self.audience_dir(audience)).is_ok()
+    }
+
     /// Where what belongs to an audience lies on this machine.
     pub fn audience_dir(&self, audience: &str) -> PathBuf {
         self.ledgers.audience_dir(audience)
@@ -376,13 +402,13 @@ impl Engine {
             MemberKeySource { state_dir: &self.config.state_dir, ledgers: &self.ledgers }.load()
         })
     }
+}
 
-    pub fn new_run_id(&self) -> String {
-        let mut random = [0; 3];
-        // The time alone already tells most runs apart.
-        let _ = ring::rand::SecureRandom::fill(&ring::rand::SystemRandom::new(), &mut random);
-        format!("{}-{}", self.clock.now().format("%Y%m%d-%H%M%S"), const_hex::encode(random))
-    }
+/// Sorts by time; the time alone already tells most runs apart.
+pub fn new_run_id(now: DateTime<Utc>) -> String {
+    let mut random = [0; 3];
+    let _ = ring::rand::SecureRandom::fill(&ring::rand::SystemRandom::new(), &mut random);
+    format!("{}-{}", now.format("%Y%m%d-%H%M%S"), const_hex::encode(random))
 }
 
 /// Buckets are cut for this many rows and recut when there are more.
@@ -421,6 +447,12 @@ pub fn stopped(error: &anyhow::Error) -> Option<Stop> {
         Some(SyncError::Stopped(stop)) => Some(*stop),
         _ => None,
     }
+}
+
+/// Whether something failed, and all that failed passes by itself.
+fn passes(destinations: &[DestinationReport]) -> bool {
+    let mut failed = destinations.iter().filter(|report| report.state == RunState::Failed).peekable();
+    failed.peek().is_some() && failed.all(|report| report.later)
 }
 
 fn overall(destinations: &[DestinationReport]) -> RunState {
