@@ -1,5 +1,6 @@
 //! The command line: one file per command. Tables for people, `--json` for programs; progress goes to stderr.
 
+pub mod alerts;
 pub mod audience;
 pub mod check;
 pub mod connect;
@@ -16,6 +17,7 @@ pub mod roi;
 pub mod runs;
 pub mod sandbox;
 pub mod segment;
+pub mod serve;
 pub mod setup;
 pub mod status;
 pub mod sync;
@@ -56,9 +58,11 @@ enum Command {
     Plan(plan::PlanArgs),
     /// Bring the destinations of an audience up to date
     Sync(sync::SyncArgs),
+    /// Work as a service: schedules, HTTP API, pages, alerts
+    Serve(serve::ServeArgs),
     /// What each audience holds, what waits, when it ran last
     Status(status::StatusArgs),
-    /// The latest runs
+    /// The latest runs; cancel one
     Runs(runs::RunsArgs),
     /// Match rates, audiences, identifiers
     #[command(subcommand)]
@@ -82,6 +86,9 @@ enum Command {
     /// Delete an audience on a platform, or forget what was sent to it
     #[command(subcommand)]
     Audience(audience::AudienceCommand),
+    /// What people are told when something is wrong
+    #[command(subcommand)]
+    Alerts(alerts::AlertsCommand),
     /// Simulated platforms on this machine
     Sandbox(sandbox::SandboxArgs),
     /// Who may call the HTTP API
@@ -126,6 +133,8 @@ async fn run(cli: Cli) -> anyhow::Result<Exit> {
         Command::Segment(command) => segment::run(&global, command).await,
         Command::Plan(args) => plan::run(&global, args).await,
         Command::Sync(args) => sync::run(&global, args).await,
+        Command::Serve(args) => serve::run(&global, args).await,
+        Command::Alerts(command) => alerts::run(&global, command).await,
         Command::Status(args) => status::run(&global, args).await,
         Command::Runs(args) => runs::run(&global, args).await,
         Command::Report(command) => report::run(&global, command).await,

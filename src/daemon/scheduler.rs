@@ -198,7 +198,9 @@ impl Daemon {
 
     /// Steps for as long as the process lives.
     pub async fn run_scheduler(&self, stop: tokio_util::sync::CancellationToken) {
+        let mut woken = self.wakes();
         while !stop.is_cancelled() {
+            woken.mark_unchanged();
             let again = match self.schedule_step().await {
                 Ok(again) => again,
                 Err(error) => {
@@ -211,7 +213,7 @@ impl Daemon {
             let pause = pause.clamp(std::time::Duration::from_millis(250), std::time::Duration::from_secs(15));
             tokio::select! {
                 () = stop.cancelled() => {}
-                () = self.woken() => {}
+                _ = woken.changed() => {}
                 () = self.clock().sleep(pause) => {}
             }
         }

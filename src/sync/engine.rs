@@ -82,7 +82,7 @@ pub struct SyncReport {
 }
 
 /// Holds what every command on a configuration needs.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Engine {
     pub config: Config,
     /// Relative paths of the config start here.
@@ -163,6 +163,9 @@ impl Engine {
                     (run.state, run.finished_at) = (RunState::Running, None);
                 }
                 self.store.save_run(&run).await?;
+                if !options.dry_run {
+                    self.audit_sent(&run, &report).await?;
+                }
                 Ok(report)
             }
             Err(error) => {
@@ -177,6 +180,21 @@ impl Engine {
                 Err(error)
             }
         }
+    }
+
+    /// Who sent how much where.
+    async fn audit_sent(&self, run: &Run, report: &SyncReport) -> anyhow::Result<()> {
+        let sent = |part: &DestinationReport| {
+            let rejected = part.counts.rejected.values().sum::<u64>() + part.counts.rejected_unnamed;
+            let counts = serde_json::json!({
+                "state": part.state, "added": part.counts.sent, "removed": part.counts.remove, "rejected": rejected
+            });
+            (part.destination.clone(), counts)
+        };
+        let sent: serde_json::Map<String, serde_json::Value> = report.destinations.iter().map(sent).collect();
+        let detail = serde_json::json!({ "run": run.id, "attempt": run.attempt, "sent": sent });
+        self.store.audit(self.clock.now(), &run.requested_by, "sync", &run.audience, &detail).await?;
+        Ok(())
     }
 
     #[expect(clippy::too_many_arguments, reason = "the parts of one run, taken apart by its only caller")]
@@ -381,11 +399,6 @@ impl Engine {
     /// No master key is configured, or it cannot be read.
     pub fn vault(&self) -> Result<Vault, VaultError> {
         Vault::open(&self.config.vault, &self.environment, &self.base_dir, Arc::new(self.store.clone()))
-    }
-
-    /// Whether no process of this machine runs the audience.
-    pub(crate) fn is_free(&self, audience: &str) -> bool {
-        lock(&self.audience_dir(audience)).is_ok()
     }
 
     /// Where what belongs to an audience lies on this machine.

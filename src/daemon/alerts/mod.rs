@@ -18,9 +18,10 @@ use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
 use super::Daemon;
+use crate::connectors::Places;
 use crate::store::StoreError;
 use crate::store::model::Run;
-use crate::sync::SyncReport;
+use crate::sync::{Engine, SyncReport};
 use message::Message;
 use rules::{Finding, State};
 
@@ -28,6 +29,23 @@ use rules::{Finding, State};
 const EVERY: Duration = Duration::from_secs(60);
 /// Tries per channel and message.
 const TRIES: u32 = 3;
+
+/// Sends a test message to these channels, or to all; what came of each.
+pub(crate) async fn test_channels(
+    engine: &Engine,
+    only: &[String],
+) -> Vec<(String, Result<(), channel::ChannelError>)> {
+    let vault = engine.vault().ok();
+    let places = Places { environment: &engine.environment, base_dir: &engine.base_dir, vault };
+    let message = Message::test(engine.clock.now());
+    let mut results = Vec::new();
+    for (name, channel) in &engine.config.alerts.channel {
+        if only.is_empty() || only.contains(name) {
+            results.push((name.clone(), channel::send(name, channel, &message, &places).await));
+        }
+    }
+    results
+}
 
 impl Daemon {
     /// After a run: did it fail, was too much rejected, did the match rate fall, is the audience large enough?
@@ -124,8 +142,11 @@ impl Daemon {
     /// True when it arrived.
     async fn send(&self, name: &str, channel: &crate::config::alerts::ChannelConfig, message: &Message) -> bool {
         let engine = self.engine();
+        // Without a key only the channels that keep a secret there fail.
+        let vault = engine.vault().ok();
+        let places = Places { environment: &engine.environment, base_dir: &engine.base_dir, vault };
         for attempt in 1..=TRIES {
-            match channel::send(name, channel, message, &engine.places()).await {
+            match channel::send(name, channel, message, &places).await {
                 Ok(()) => {
                     self.count_message(name, "done");
                     return true;

@@ -14,7 +14,7 @@ use crate::store::StoreError;
 use crate::store::model::{Run, RunState};
 use crate::store::runs::RunFilter;
 use crate::sync::SyncReport;
-use crate::vault::{CredentialExpiry, SecretMeta};
+use crate::vault::CredentialExpiry;
 
 /// Rejected members say little before this many were answered.
 const ENOUGH_ANSWERS: u64 = 100;
@@ -290,11 +290,6 @@ impl Daemon {
 
     /// Credentials whose end is known.
     pub(crate) async fn credentials(&self) -> Result<Vec<CredentialExpiry>, StoreError> {
-        let ends = |secret: crate::store::secrets::SealedSecret| {
-            let meta: SecretMeta = serde_json::from_value(secret.meta).unwrap_or_default();
-            let SecretMeta { kind, expires_at, destination } = meta;
-            Some(CredentialExpiry { secret: secret.name, kind, destination, expires_at: expires_at? })
-        };
-        Ok(self.store().secrets().await?.into_iter().filter_map(ends).collect())
+        crate::vault::credential_expiries(self.store()).await
     }
 }

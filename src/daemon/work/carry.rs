@@ -39,13 +39,14 @@ impl Carried {
 
 /// Carries out the run of a claimed job on this engine. `most_attempts`: how often it may fail for reasons that pass.
 pub(crate) async fn carry(
-    mut engine: Engine,
+    engine: &Engine,
     claim: &Claim,
     control: &Control,
     most_attempts: u32,
     beside: Option<&dyn Progress>,
 ) -> Carried {
     let Some(run_id) = &claim.job.run_id else { return Carried::ended(End::Failed("the job names no run".to_owned())) };
+    let mut engine = engine.clone();
     // Whatever a worker writes that has lost its lease without knowing is refused.
     engine.store = engine.store.fenced(claim.fence());
     let run = match engine.store.run(run_id).await {
@@ -205,7 +206,7 @@ impl Daemon {
         let engine = self.engine();
         let started = self.clock().now();
         let most = engine.config.scheduler.max_attempts;
-        let carried = carry(self.engine(), claim, control, most, None).await;
+        let carried = carry(&engine, claim, control, most, None).await;
         let Some(run) = self.ended_run(engine.store.clone(), claim, &carried.end).await else { return carried.end };
         let kind = run.kind.name().to_owned();
         let labels = RunLabels { audience: run.audience.clone(), kind: kind.clone(), outcome: run.state.name() };

@@ -6,6 +6,7 @@
 //! - [`events`]: what a run tells while it goes, kept for whoever watches.
 //! - [`chores`]: the other kinds of jobs.
 
+pub(crate) mod at_once;
 pub(crate) mod carry;
 pub(crate) mod chores;
 pub(crate) mod control;
@@ -24,6 +25,7 @@ use tracing::{error, info, warn};
 use super::Daemon;
 use crate::config::Config;
 use crate::store::claims::{Claim, JobEnd, Limits};
+use crate::sync::Engine;
 use control::Control;
 
 /// Small jobs (status polls, checks) that one process works on beside its runs.
@@ -71,7 +73,9 @@ impl Daemon {
     pub async fn run_workers(self: &Arc<Self>, stop: CancellationToken) {
         let mut under_way = JoinSet::new();
         let mut last_error = None;
+        let mut woken = self.wakes();
         while !stop.is_cancelled() {
+            woken.mark_unchanged();
             let loaded = self.loaded();
             let scheduler = &loaded.config.scheduler;
             let most = scheduler.max_concurrent_runs as usize + CHORES;
@@ -100,7 +104,7 @@ impl Daemon {
             }
             tokio::select! {
                 () = stop.cancelled() => {}
-                () = self.woken() => {}
+                _ = woken.changed() => {}
                 () = tokio::time::sleep(Duration::from_secs(scheduler.poll_secs)) => {}
                 Some(_) = under_way.join_next(), if !under_way.is_empty() => {}
             }
@@ -128,37 +132,37 @@ impl Daemon {
             self.chore(&claim, &control).await
         };
         keeper.stop().await;
-        self.end_job(&claim, end).await;
+        end_job(&self.engine(), &claim, end).await;
         self.wake();
     }
+}
 
-    /// Writes down how a job ended. A database that is away gets some tries; after that the lease runs out and the job
-    /// is taken up again, which finds its work done.
-    async fn end_job(&self, claim: &Claim, end: End) {
-        let scheduler = self.loaded().config.scheduler.clone();
-        let job = &claim.job;
-        for attempt in 1..=END_TRIES {
-            let now = self.clock().now();
-            let written = match &end {
-                End::Done(result) => self.store().finish(claim, &JobEnd::Done(result.clone()), now).await,
-                End::Failed(error) => self.store().finish(claim, &JobEnd::Failed(error.clone()), now).await,
-                End::Cancelled => self.store().finish(claim, &JobEnd::Cancelled, now).await,
-                End::Again(error) => {
-                    let again = now + backoff(scheduler.retry_first_delay.0, job.attempts);
-                    self.store().release(claim, again, Some(error)).await
-                }
-                End::Later(pause) => self.store().release(claim, now + *pause, None).await,
-                End::PutDown => self.store().release(claim, now, None).await,
-                End::Lost => return,
-            };
-            match written {
-                Ok(true) => return,
-                Ok(false) => return warn!(job = job.id, kind = job.kind, "Another worker has taken the job over"),
-                Err(error) if attempt == END_TRIES => {
-                    error!(job = job.id, kind = job.kind, error = %error, "The end of a job could not be written");
-                }
-                Err(_) => tokio::time::sleep(Duration::from_secs(u64::from(attempt) * 2)).await,
+/// Writes down how a job ended. A database that is away gets some tries; after that the lease runs out and the job
+/// is taken up again, which finds its work done.
+async fn end_job(engine: &Engine, claim: &Claim, end: End) {
+    let (store, scheduler) = (&engine.store, &engine.config.scheduler);
+    let job = &claim.job;
+    for attempt in 1..=END_TRIES {
+        let now = engine.clock.now();
+        let written = match &end {
+            End::Done(result) => store.finish(claim, &JobEnd::Done(result.clone()), now).await,
+            End::Failed(error) => store.finish(claim, &JobEnd::Failed(error.clone()), now).await,
+            End::Cancelled => store.finish(claim, &JobEnd::Cancelled, now).await,
+            End::Again(error) => {
+                let again = now + backoff(scheduler.retry_first_delay.0, job.attempts);
+                store.release(claim, again, Some(error)).await
             }
+            End::Later(pause) => store.release(claim, now + *pause, None).await,
+            End::PutDown => store.release(claim, now, None).await,
+            End::Lost => return,
+        };
+        match written {
+            Ok(true) => return,
+            Ok(false) => return warn!(job = job.id, kind = job.kind, "Another worker has taken the job over"),
+            Err(error) if attempt == END_TRIES => {
+                error!(job = job.id, kind = job.kind, error = %error, "The end of a job could not be written");
+            }
+            Err(_) => tokio::time::sleep(Duration::from_secs(u64::from(attempt) * 2)).await,
         }
     }
 }
