@@ -74,7 +74,11 @@ pub fn interval((a, b): (f64, f64), low: f64, high: f64) -> Result<Bucket, Input
     Ok(Bucket { posterior: Distribution::TruncatedBeta { a, b, low, high }, prior_mass })
 }
 
-/// Bounds meant by a platform's label: `41-50` is [40.5, 50.5) %, `<20` is [0, 19.5) %.
+/// Bounds meant by a label read off a platform's page: a percentage rounded to a whole one, so `41-50` is
+/// [40.5, 50.5) % and `<20` is [0, 19.5) %.
+///
+/// Google's API gives enum values instead, whose documentation states the interval of each (`41_TO_50` is [41, 51) %). The
+/// connector stores those bounds with the reading, and they are used as they are, never through a label.
 ///
 /// # Errors
 /// When the label has neither form.
