@@ -3,11 +3,14 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use reveil_sdk::{Connector, Descriptor, Error, Options, Result};
+use reveil_sdk::{Connector, Descriptor, Error, Grant, Options, Result};
 use secrecy::SecretString;
 
 use crate::config::DestinationConfig;
 use crate::config::destination::{Credentials, SecretSource};
+use crate::vault::credential::{self, StoredGrant};
+use crate::vault::keeper::closed;
+use crate::vault::{Vault, VaultError};
 
 /// A connector that is compiled in.
 #[derive(Debug, Clone, Copy)]
@@ -71,6 +74,9 @@ pub fn settings_faults(name: &str, destination: &DestinationConfig) -> Vec<(Stri
     if destination.batch_members.is_some_and(|members| members == 0 || members > descriptor.limits.max_batch_members) {
         faults.push((at("batch_members"), format!("must be between 1 and {}", descriptor.limits.max_batch_members)));
     }
+    if destination.requests_per_minute == Some(0) {
+        faults.push((at("requests_per_minute"), "must be at least 1".to_owned()));
+    }
     if let Credentials::Named(named) = &destination.credentials {
         for key in named.keys() {
             if !descriptor.secrets.iter().any(|secret| secret.key == key) {
@@ -85,34 +91,46 @@ pub fn settings_faults(name: &str, destination: &DestinationConfig) -> Vec<(Stri
     faults
 }
 
+/// Where secrets are read from.
+#[derive(Debug, Clone)]
+pub struct Places<'a> {
+    pub environment: &'a std::collections::HashMap<String, String>,
+    /// Relative paths start here.
+    pub base_dir: &'a Path,
+    /// Needed for credentials of the vault alone.
+    pub vault: Option<Vault>,
+}
+
+/// A destination's secrets by the connector's names, and what came with a grant of the vault.
+#[derive(Debug, Default)]
+pub struct Secrets {
+    pub by_name: BTreeMap<String, SecretString>,
+    /// The vault's name of the grant, if one of them is a grant.
+    pub grant: Option<String>,
+    /// The OAuth client that a grant was made for.
+    client_id: Option<String>,
+}
+
 /// Makes the connector of a destination, reading its secrets.
 ///
 /// # Errors
-/// `Config`, saying which variable or file is missing; never what is in it.
-pub fn connect(
+/// `Config`, saying which variable, file or secret is missing; never what is in it.
+pub async fn connect(name: &str, destination: &DestinationConfig, places: &Places<'_>) -> Result<Box<dyn Connector>> {
+    Ok(connect_with(name, destination, read_secrets(name, destination, places).await?)?.0)
+}
+
+/// As [`connect`], with secrets read before; also returns the vault's name of the grant among them.
+///
+/// # Errors
+/// `Config`, as [`connect`].
+pub fn connect_with(
     name: &str,
     destination: &DestinationConfig,
-    environment: &std::collections::HashMap<String, String>,
-    base_dir: &Path,
-) -> Result<Box<dyn Connector>> {
-    let builtin = find(&destination.connector).ok_or_else(|| {
-        Error::config(format!("`{}` is not a connector; there are: {}", destination.connector, slugs()))
-    })?;
-    let mut secrets = BTreeMap::new();
-    match &destination.credentials {
-        Credentials::None => {}
-        Credentials::One(source) => {
-            let key = builtin.descriptor.secrets.first().map_or("token", |secret| secret.key);
-            secrets.insert(key.to_owned(), read_secret(name, source, environment, base_dir)?);
-        }
-        Credentials::Named(named) => {
-            for (key, source) in named {
-                secrets.insert(key.clone(), read_secret(name, source, environment, base_dir)?);
-            }
-        }
-    }
+    secrets: Secrets,
+) -> Result<(Box<dyn Connector>, Option<String>)> {
+    let builtin = of_destination(destination)?;
     for secret in builtin.descriptor.secrets.iter().filter(|secret| secret.required) {
-        if !secrets.contains_key(secret.key) {
+        if !secrets.by_name.contains_key(secret.key) {
             return Err(Error::config(format!(
                 "destination.{name}: the secret `{}` is missing ({})",
                 secret.key, secret.help
@@ -120,32 +138,85 @@ pub fn connect(
             .hint(format!("add credentials = {{ env = \"…\" }} to [destination.{name}]")));
         }
     }
-    (builtin.connect)(Options {
+    let mut settings = destination.settings.clone();
+    if let (Some(oauth), Some(client_id)) = (builtin.descriptor.oauth, secrets.client_id) {
+        settings.entry(oauth.client_id_setting).or_insert_with(|| client_id.into());
+    }
+    let connector = (builtin.connect)(Options {
         account: destination.account.clone(),
-        settings: destination.settings.clone(),
-        secrets,
+        settings,
+        secrets: secrets.by_name,
         base_url: destination.base_url.clone(),
-    })
+    })?;
+    Ok((connector, secrets.grant))
 }
 
-fn read_secret(
-    name: &str,
-    source: &SecretSource,
-    environment: &std::collections::HashMap<String, String>,
-    base_dir: &Path,
-) -> Result<SecretString> {
+fn of_destination(destination: &DestinationConfig) -> Result<&'static Builtin> {
+    find(&destination.connector)
+        .ok_or_else(|| Error::config(format!("`{}` is not a connector; there are: {}", destination.connector, slugs())))
+}
+
+/// Reads every secret that a destination names.
+///
+/// # Errors
+/// `Config`, saying which variable, file or secret is missing; never what is in it.
+pub async fn read_secrets(name: &str, destination: &DestinationConfig, places: &Places<'_>) -> Result<Secrets> {
+    let descriptor = of_destination(destination)?.descriptor;
+    let mut secrets = Secrets::default();
+    for (key, source) in destination.credentials.sources() {
+        let first = descriptor.secrets.first().map_or("token", |secret| secret.key);
+        let SecretSource::Vault(secret) = source else {
+            secrets.by_name.insert(key.unwrap_or(first).to_owned(), read_secret(name, source, places)?);
+            continue;
+        };
+        let vault = places.vault.as_ref().ok_or_else(|| closed(VaultError::NotConfigured))?;
+        let opened = vault.get(secret).await.map_err(|error| {
+            let absent = matches!(error, VaultError::Absent { .. });
+            let error = closed(error).with("destination", name);
+            if absent {
+                error.hint(format!(
+                    "run `reveil connect {name}`, or `reveil vault set {secret}` with the secret on stdin"
+                ))
+            } else {
+                error
+            }
+        })?;
+        match descriptor.oauth.filter(|_| opened.meta.kind == credential::KIND) {
+            Some(oauth) => {
+                let grant = StoredGrant::read(&opened, secret).map_err(closed)?;
+                let token = match oauth.grant {
+                    Grant::RefreshToken => grant.refresh_token.unwrap_or(grant.access_token),
+                    Grant::LongLivedToken { .. } => grant.access_token,
+                };
+                secrets.by_name.insert(oauth.token.to_owned(), token);
+                if let Some(client_secret) = grant.client_secret {
+                    secrets.by_name.entry(oauth.client_secret.to_owned()).or_insert(client_secret);
+                }
+                secrets.client_id = Some(grant.client_id);
+                secrets.grant = Some(secret.clone());
+            }
+            None => {
+                secrets.by_name.insert(key.unwrap_or(first).to_owned(), opened.value);
+            }
+        }
+    }
+    Ok(secrets)
+}
+
+fn read_secret(name: &str, source: &SecretSource, places: &Places<'_>) -> Result<SecretString> {
     match source {
-        SecretSource::Env(variable) => match environment.get(variable).filter(|value| !value.is_empty()) {
+        SecretSource::Env(variable) => match places.environment.get(variable).filter(|value| !value.is_empty()) {
             Some(value) => Ok(SecretString::from(value.clone())),
             None => Err(Error::config(format!("destination.{name}: the environment variable {variable} is not set"))
                 .hint(format!("export {variable} or write it into .env beside the config"))),
         },
         SecretSource::File(path) => {
-            let path = base_dir.join(path);
+            let path = places.base_dir.join(path);
             let text = std::fs::read_to_string(&path).map_err(|error| {
                 Error::config(format!("destination.{name}: the secret file {} cannot be read: {error}", path.display()))
             })?;
             Ok(SecretString::from(text.trim_end_matches(['\r', '\n']).to_owned()))
         }
+        SecretSource::Vault(_) => unreachable!("read by the caller"),
     }
 }

@@ -4,6 +4,7 @@ use clap::Subcommand;
 
 use super::exit::{CliError, Exit};
 use super::setup::{Global, engine};
+use crate::store::audit::local_actor;
 use crate::transport::retry::RetryPolicy;
 
 /// See the module.
@@ -50,14 +51,14 @@ pub async fn run(global: &Global, command: AudienceCommand) -> anyhow::Result<Ex
     }
     let ledger = tokio::task::block_in_place(|| engine.ledgers.hold(&audience, &destination))?;
     if let (true, Some(known)) = (delete, &known) {
-        let opened = engine.open_destination(&destination, RetryPolicy::default())?;
+        let opened = engine.open_destination(&destination, RetryPolicy::default()).await?;
         opened.connector.delete(&opened.context(), known).await?;
     }
     tokio::task::block_in_place(|| ledger.reset())?;
     engine.store.forget_audience(&audience, &destination).await?;
-    let detail = serde_json::json!({ "audience": audience, "destination": destination });
+    let detail = serde_json::json!({ "destination": destination });
     let action = if delete { "delete_audience" } else { "reset_audience" };
-    engine.store.audit(engine.clock.now(), action, &detail).await?;
+    engine.store.audit(engine.clock.now(), &local_actor(), action, &audience, &detail).await?;
     println!("{} {audience} at {destination}.", if delete { "Deleted" } else { "Forgot" });
     Ok(Exit::Done)
 }

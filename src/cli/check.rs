@@ -128,6 +128,6 @@ fn check_consent(engine: &Engine, findings: &mut Vec<Finding>) {
 }
 
 async fn check_destination(engine: &Engine, name: &str) -> anyhow::Result<Vec<String>> {
-    let destination = engine.open_destination(name, RetryPolicy::brief())?;
+    let destination = engine.open_destination(name, RetryPolicy::brief()).await?;
     Ok(destination.connector.check(&destination.context()).await?)
 }

@@ -1,12 +1,10 @@
 //! What most commands start with: global options, the log, the engine of a config.
 
-use std::io::IsTerminal as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::Context as _;
 use clap::Args;
-use tracing_subscriber::EnvFilter;
 
 use crate::clock::MachineClock;
 pub use crate::clock::instant;
@@ -14,6 +12,7 @@ use crate::config::{self, Config, Sources};
 use crate::ledger::Ledgers;
 use crate::store::Store;
 use crate::sync::Engine;
+use crate::transport::Shared;
 
 /// Options of every command.
 #[derive(Debug, Clone, Args)]
@@ -40,12 +39,7 @@ fn key_value(text: &str) -> Result<(String, String), String> {
 
 /// Starts the log. Called once.
 pub fn logging(global: &Global) {
-    let filter = EnvFilter::try_new(&global.log).unwrap_or_else(|_| EnvFilter::new("warn"));
-    let builder = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(std::io::stderr)
-        .with_ansi(std::io::stderr().is_terminal());
-    if global.log_json { builder.json().init() } else { builder.with_target(false).init() }
+    crate::telemetry::log::start(&global.log, global.log_json);
 }
 
 /// The checked configuration and where it came from.
@@ -64,10 +58,18 @@ pub fn load(global: &Global) -> anyhow::Result<(Config, Sources)> {
 /// Faults of the config, or the state cannot be opened.
 pub async fn engine(global: &Global) -> anyhow::Result<Engine> {
     let (config, sources) = load(global)?;
-    let store = Store::open(&config.state_dir).await?;
+    let store = Store::connect(&config.state, &config.state_dir).await?;
     let base_dir = global.config.parent().map_or_else(|| PathBuf::from("."), Path::to_path_buf);
     let ledgers = Ledgers::on_this_machine(&config.state_dir);
-    Ok(Engine { config, base_dir, environment: sources.environment, clock: Arc::new(MachineClock), store, ledgers })
+    Ok(Engine {
+        config,
+        base_dir,
+        environment: sources.environment,
+        clock: Arc::new(MachineClock),
+        store,
+        transport: Shared::default(),
+        ledgers,
+    })
 }
 
 /// The only audience of the config, or the one asked for.

@@ -8,7 +8,7 @@ use super::output::progress;
 use super::setup::{Global, engine, print_json};
 use super::table::{Align, Table, count};
 use crate::store::model::RunState;
-use crate::sync::Engine;
+use crate::sync::{Engine, Unstoppable};
 
 /// See the module.
 #[derive(Debug, Args)]
@@ -55,7 +55,7 @@ pub async fn run(global: &Global, args: StatusArgs) -> anyhow::Result<Exit> {
     if args.refresh {
         let progress = progress(args.json);
         for key in &keys {
-            engine.refresh(key, &*progress).await?;
+            engine.refresh(key, &Unstoppable, &*progress).await?;
         }
     }
     let mut lines = Vec::new();
@@ -108,7 +108,7 @@ async fn line(engine: &Engine, key: &str, name: &str) -> anyhow::Result<Line> {
         if let Some(part) =
             engine.store.destination_runs(&run.id).await?.into_iter().find(|part| part.destination == name)
         {
-            last = Some((run.started_at.format("%Y-%m-%d %H:%M").to_string(), part.state));
+            last = Some((run.started_at.unwrap_or(run.requested_at).format("%Y-%m-%d %H:%M").to_string(), part.state));
             break;
         }
     }

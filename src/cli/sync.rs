@@ -10,7 +10,7 @@ use super::setup::{Global, audience_key, engine, instant, print_json};
 use super::table::{Align, Table, count};
 use crate::store::model::RunState;
 use crate::sync::guards::OVERRIDES;
-use crate::sync::{Selection, SyncOptions, SyncReport};
+use crate::sync::{Selection, SyncOptions, SyncReport, Unstoppable};
 
 /// See the module.
 #[derive(Debug, Args)]
@@ -57,10 +57,15 @@ pub async fn run(global: &Global, args: SyncArgs) -> anyhow::Result<Exit> {
         as_of: args.as_of.unwrap_or_else(Utc::now),
         destinations: args.destination,
     };
-    let options =
-        SyncOptions { wait: args.wait, full: args.full, allow: args.allow, retry_rejected: args.retry_rejected };
+    let options = SyncOptions {
+        wait: args.wait,
+        full: args.full,
+        allow: args.allow,
+        retry_rejected: args.retry_rejected,
+        ..SyncOptions::default()
+    };
     let progress = progress(args.json);
-    let report = engine.sync(&selection, &options, &*progress).await.map_err(guarded)?;
+    let report = engine.sync(&selection, &options, &Unstoppable, &*progress).await.map_err(guarded)?;
     drop(progress);
     if args.json {
         print_json(&report)?;
@@ -122,8 +127,9 @@ pub fn render(report: &SyncReport) -> String {
 /// The code a scheduler acts on: the worst of what happened, as far as a person or time can mend it.
 pub fn exit(report: &SyncReport) -> Exit {
     match report.state {
-        RunState::Done | RunState::Pending | RunState::Running => Exit::Done,
+        RunState::Done | RunState::Pending | RunState::Running | RunState::Queued => Exit::Done,
         RunState::Partial => Exit::Partial,
+        RunState::Cancelled => Exit::Failed,
         RunState::Failed => {
             let all = |test: fn(&crate::sync::DestinationReport) -> bool| report.destinations.iter().all(test);
             if all(|destination| destination.guarded) {

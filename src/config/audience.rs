@@ -3,6 +3,8 @@
 use serde::{Deserialize, Serialize};
 
 use super::Inactive;
+use super::period::Period;
+use super::schedule::{CatchUp, Schedule};
 use super::share::Share;
 
 /// See the module.
@@ -25,24 +27,18 @@ pub struct AudienceConfig {
     /// When it is refreshed by `reveil serve`.
     #[serde(default)]
     pub schedule: Option<Schedule>,
+    /// Each due time is put off by up to this, the same on every replica. Default none.
+    #[serde(default)]
+    pub jitter: Option<Period>,
+    /// Due times missed while nothing ran: `none`, `latest` (default) or `all`.
+    #[serde(default)]
+    pub catch_up: CatchUp,
+    /// When everybody is sent again to repair what drifted on the platform. Default never.
+    #[serde(default)]
+    pub full_sync: Option<Schedule>,
     /// Destinations by name.
     pub destinations: Vec<String>,
     /// Days a member stays on platforms that let one choose. Default the platform's maximum.
     #[serde(default)]
     pub membership_days: Option<u32>,
-}
-
-/// When an audience is refreshed.
-#[derive(Debug, Clone, Deserialize, Serialize)]
-#[serde(deny_unknown_fields)]
-pub struct Schedule {
-    /// Five-field cron expression: `0 5 * * *`.
-    pub cron: String,
-    /// IANA name: `Europe/Paris`. Default `UTC`.
-    #[serde(default = "utc")]
-    pub timezone: String,
-}
-
-fn utc() -> String {
-    "UTC".to_owned()
 }

@@ -13,7 +13,8 @@ pub struct DestinationConfig {
     pub connector: String,
     /// The ad account.
     pub account: String,
-    /// Where its secrets come from: `{ env = "META_TOKEN" }`, `{ file = "token.txt" }`, or a table of them by name.
+    /// Where its secrets come from: `{ env = "META_TOKEN" }`, `{ file = "token.txt" }`, `{ vault = "meta-fr" }`, or a
+    /// table of them by name.
     #[serde(default)]
     pub credentials: Credentials,
     /// Replaces the platform's host: sandbox, proxy.
@@ -31,6 +32,10 @@ pub struct DestinationConfig {
     /// Members per request, at most the platform's limit. Default that limit.
     #[serde(default)]
     pub batch_members: Option<u32>,
+    /// Requests a minute that this process may make, at most the platform's limit; all audiences share them. Set it to
+    /// a part of that limit when several replicas or other programs use the account. Default that limit.
+    #[serde(default)]
+    pub requests_per_minute: Option<u32>,
     /// Pause before the first new try of a failed call, in milliseconds; later ones grow from it. Default 2,000, which
     /// platforms need. For tests and sandboxes, which would otherwise sleep for real.
     #[serde(default)]
@@ -68,4 +73,21 @@ pub enum SecretSource {
     Env(String),
     /// A file, its last line break ignored; relative to the config file.
     File(std::path::PathBuf),
+    /// A secret of the vault, set by `reveil vault set` or granted through `reveil connect`.
+    Vault(String),
+}
+
+impl Credentials {
+    /// Every source, with the connector's name for the secret where the config gives one.
+    pub fn sources(&self) -> Vec<(Option<&str>, &SecretSource)> {
+        match self {
+            Self::None => Vec::new(),
+            Self::One(source) => vec![(None, source)],
+            Self::Named(named) => named.iter().map(|(key, source)| (Some(key.as_str()), source)).collect(),
+        }
+    }
+    /// Whether the vault is needed to read them.
+    pub fn use_vault(&self) -> bool {
+        self.sources().iter().any(|(_, source)| matches!(source, SecretSource::Vault(_)))
+    }
 }

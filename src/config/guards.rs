@@ -21,6 +21,11 @@ impl Default for GuardsConfig {
 }
 
 impl GuardsConfig {
+    /// These guards with the removal ratio of one run.
+    pub(crate) fn with_removal_ratio(&self, asked: Option<f64>) -> Self {
+        Self { max_removal_ratio: asked.unwrap_or(self.max_removal_ratio), ..self.clone() }
+    }
+
     pub(super) fn faults(&self) -> Vec<(String, String)> {
         let mut faults = Vec::new();
         if !(0.0..=1.0).contains(&self.max_removal_ratio) {

@@ -131,6 +131,7 @@ pub fn load(path: &Path, sources: &Sources) -> Result<Config, Faults> {
         .build()
         .and_then(config::Config::try_deserialize)
         .map_err(|error| whole(format!("cannot be put together: {error}")))?;
+    let written = value.clone();
     let mut faults = Vec::new();
     expand(&mut value, &mut String::new(), &sources.environment, &mut faults);
     let config = lenient::<Config>(value, &mut faults);
@@ -139,6 +140,7 @@ pub fn load(path: &Path, sources: &Sources) -> Result<Config, Faults> {
     }
     match config {
         Some(mut config) if faults.is_empty() => {
+            config.written = written;
             let base = path.parent().unwrap_or(Path::new("."));
             if config.state_dir.is_relative() {
                 config.state_dir = base.join(&config.state_dir);
@@ -284,6 +286,9 @@ impl Config {
         let mut faults = self.guards.faults();
         faults.extend(self.holdout.faults());
         faults.extend(self.roi.faults());
+        faults.extend(self.state.faults());
+        faults.extend(self.scheduler.faults());
+        faults.extend(self.alerts.faults());
         if let Some(lost) = &self.lost {
             faults.extend(lost.faults());
             if self.warehouse.deliveries.is_none() {
@@ -308,6 +313,11 @@ impl Config {
         for (key, audience) in &self.audience {
             let definition = format!("audience.{key}.inactive");
             faults.extend(audience.inactive.faults().into_iter().map(|fault| (definition.clone(), fault)));
+            for (name, schedule) in [("schedule", &audience.schedule), ("full_sync", &audience.full_sync)] {
+                if let Some(schedule) = schedule {
+                    faults.extend(schedule.faults(&format!("audience.{key}.{name}")));
+                }
+            }
             if audience.destinations.is_empty() {
                 faults.push((format!("audience.{key}.destinations"), "is empty; name at least one destination".into()));
             }

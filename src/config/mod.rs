@@ -2,6 +2,7 @@
 //!
 //! [`load`] layers the sources and collects every fault; the structs here only hold and check values.
 
+pub mod alerts;
 pub mod audience;
 pub mod audience_inactive;
 pub mod destination;
@@ -10,9 +11,15 @@ pub mod guards;
 pub mod holdout;
 pub mod load;
 pub mod lost;
+pub mod period;
 pub mod prepare;
 pub mod roi;
+pub mod schedule;
+pub mod scheduler;
+pub mod server;
 pub mod share;
+pub mod state;
+pub mod vault;
 pub mod warehouse;
 
 use std::collections::BTreeMap;
@@ -20,6 +27,7 @@ use std::path::PathBuf;
 
 use serde::Deserialize;
 
+pub use alerts::AlertsConfig;
 pub use audience::AudienceConfig;
 pub use audience_inactive::Inactive;
 pub use destination::DestinationConfig;
@@ -28,8 +36,14 @@ pub use guards::GuardsConfig;
 pub use holdout::HoldoutConfig;
 pub use load::{Fault, Faults, Sources, load};
 pub use lost::LostConfig;
+pub use period::Period;
 pub use prepare::PrepareConfig;
 pub use roi::RoiConfig;
+pub use schedule::{CatchUp, Schedule};
+pub use scheduler::SchedulerConfig;
+pub use server::ServerConfig;
+pub use state::StateConfig;
+pub use vault::VaultConfig;
 pub use warehouse::WarehouseConfig;
 
 /// The whole configuration.
@@ -40,6 +54,9 @@ pub struct Config {
     /// keep it as private as the warehouse.
     #[serde(default = "default_state_dir")]
     pub state_dir: PathBuf,
+    /// Where runs, jobs and the audit log are kept.
+    #[serde(default)]
+    pub state: StateConfig,
     /// Where customers come from.
     pub warehouse: WarehouseConfig,
     /// Who may be uploaded at all.
@@ -60,12 +77,27 @@ pub struct Config {
     /// What projections start from.
     #[serde(default)]
     pub roi: RoiConfig,
+    /// How `reveil serve` works through its queue.
+    #[serde(default)]
+    pub scheduler: SchedulerConfig,
+    /// Where `reveil serve` listens.
+    #[serde(default)]
+    pub server: ServerConfig,
+    /// What people are told, and where.
+    #[serde(default)]
+    pub alerts: AlertsConfig,
+    /// What secrets in the state are sealed with.
+    #[serde(default)]
+    pub vault: VaultConfig,
     /// Audiences by key: `[audience.dormant]`.
     #[serde(default)]
     pub audience: BTreeMap<String, AudienceConfig>,
     /// Destinations by name: `[destination.meta-fr]`.
     #[serde(default)]
     pub destination: BTreeMap<String, DestinationConfig>,
+    /// All layers as written, `${NAME}` not replaced: what a reload compares.
+    #[serde(skip)]
+    pub(crate) written: serde_json::Value,
 }
 
 fn default_state_dir() -> PathBuf {

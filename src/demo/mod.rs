@@ -24,7 +24,7 @@ use crate::report::projection::Known;
 use crate::roi::{Distribution, Field, Inputs, Projection, project};
 use crate::store::Store;
 use crate::sync::preview::Show;
-use crate::sync::{AudiencePlan, Engine, Progress, Selection, SyncOptions, SyncReport};
+use crate::sync::{AudiencePlan, Engine, Progress, Selection, SyncOptions, SyncReport, Unstoppable};
 
 use report::{DemoReport, DestinationPart, RefreshPart};
 
@@ -155,6 +155,7 @@ async fn engine(options: &DemoOptions, sandbox: &Sandbox, clock: &VirtualClock) 
         environment: sources.environment,
         clock: Arc::new(clock.clone()),
         store,
+        transport: crate::transport::Shared::default(),
         ledgers,
     })
 }
@@ -168,7 +169,7 @@ async fn sync(
 ) -> anyhow::Result<SyncReport> {
     // A demonstration with a handful of people stays below the platforms' minimum.
     let options = SyncOptions { wait: true, allow: vec!["below-minimum".to_owned()], ..SyncOptions::default() };
-    let report = engine.sync(selection, &options, progress).await?;
+    let report = engine.sync(selection, &options, &Unstoppable, progress).await?;
     for destination in &report.destinations {
         if let Some(error) = &destination.error {
             anyhow::bail!("{}: {error}", destination.destination);
@@ -176,7 +177,7 @@ async fn sync(
     }
     progress.stage("Waiting a day for the platforms to match (the clock jumps)");
     clock.sleep(Duration::from_secs(24 * 3600)).await;
-    engine.refresh(&selection.audience, progress).await?;
+    engine.refresh(&selection.audience, &Unstoppable, progress).await?;
     Ok(report)
 }
 

@@ -2,8 +2,8 @@
 
 use chrono::NaiveDate;
 use serde::Serialize;
-use sqlx::Row;
 
+use super::sql::sql;
 use super::{Store, StoreError};
 
 /// One flight of one audience on one destination. Sums of persons and money, nobody's data.
@@ -25,31 +25,63 @@ pub struct DeliveryFigures {
     pub currency: Option<String>,
 }
 
+#[derive(sqlx::FromRow)]
+struct Row {
+    audience: String,
+    destination: String,
+    #[sqlx(try_from = "super::sql::Cell")]
+    first_day: NaiveDate,
+    #[sqlx(try_from = "super::sql::Cell")]
+    last_day: NaiveDate,
+    #[sqlx(try_from = "i64")]
+    impressions: u64,
+    reach: Option<i64>,
+    clicks: Option<i64>,
+    spend: Option<f64>,
+    orders: Option<i64>,
+    currency: Option<String>,
+}
+
+impl From<Row> for DeliveryFigures {
+    fn from(row: Row) -> Self {
+        let count = |number: Option<i64>| number.and_then(|number| u64::try_from(number).ok());
+        Self {
+            audience: row.audience,
+            destination: row.destination,
+            from: row.first_day,
+            to: row.last_day,
+            impressions: row.impressions,
+            reach: count(row.reach),
+            clicks: count(row.clicks),
+            spend: row.spend,
+            orders: count(row.orders),
+            currency: row.currency,
+        }
+    }
+}
+
 impl Store {
     /// Writes flights, all or none; one known by audience, destination and days is replaced.
     ///
     /// # Errors
     /// The database's.
     pub async fn save_deliveries(&self, flights: &[DeliveryFigures]) -> Result<(), StoreError> {
-        let whole = |count: u64| i64::try_from(count).unwrap_or(i64::MAX);
-        let mut transaction = self.pool.begin().await.map_err(|error| self.fail(error))?;
+        let mut tx = self.begin().await?;
         for flight in flights {
-            sqlx::query("INSERT OR REPLACE INTO delivery VALUES (?,?,?,?,?,?,?,?,?,?)")
-                .bind(&flight.audience)
-                .bind(&flight.destination)
-                .bind(flight.from.to_string())
-                .bind(flight.to.to_string())
-                .bind(whole(flight.impressions))
-                .bind(flight.reach.map(whole))
-                .bind(flight.clicks.map(whole))
-                .bind(flight.spend)
-                .bind(flight.orders.map(whole))
-                .bind(&flight.currency)
-                .execute(&mut *transaction)
-                .await
-                .map_err(|error| self.fail(error))?;
+            let upsert = sql(
+                "INSERT INTO delivery (audience, destination, first_day, last_day, impressions, reach, clicks, spend,
+                                       orders, currency)
+                 VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
+                 ON CONFLICT (audience, destination, first_day, last_day) DO UPDATE SET
+                    impressions = excluded.impressions, reach = excluded.reach, clicks = excluded.clicks,
+                    spend = excluded.spend, orders = excluded.orders, currency = excluded.currency",
+            );
+            let upsert = upsert.bind(&flight.audience).bind(&flight.destination);
+            let upsert = upsert.bind(flight.from.to_string()).bind(flight.to.to_string());
+            let upsert = upsert.bind(flight.impressions).bind(flight.reach).bind(flight.clicks).bind(flight.spend);
+            tx.execute(upsert.bind(flight.orders).bind(&flight.currency)).await?;
         }
-        transaction.commit().await.map_err(|error| self.fail(error))
+        tx.commit().await
     }
 
     /// All flights, oldest first.
@@ -57,30 +89,11 @@ impl Store {
     /// # Errors
     /// The database's.
     pub async fn deliveries(&self) -> Result<Vec<DeliveryFigures>, StoreError> {
-        let rows = sqlx::query(
+        let query = sql(
             "SELECT audience, destination, first_day, last_day, impressions, reach, clicks, spend, orders, currency
              FROM delivery ORDER BY first_day, last_day, audience, destination",
-        )
-        .fetch_all(&self.pool)
-        .await
-        .map_err(|error| self.fail(error))?;
-        let count = |number: Option<i64>| number.and_then(|number| u64::try_from(number).ok());
-        rows.iter()
-            .map(|row| {
-                Some(DeliveryFigures {
-                    audience: row.get(0),
-                    destination: row.get(1),
-                    from: row.get::<&str, _>(2).parse().ok()?,
-                    to: row.get::<&str, _>(3).parse().ok()?,
-                    impressions: count(row.get(4))?,
-                    reach: count(row.get(5)),
-                    clicks: count(row.get(6)),
-                    spend: row.get(7),
-                    orders: count(row.get(8)),
-                    currency: row.get(9),
-                })
-            })
-            .collect::<Option<_>>()
-            .ok_or(StoreError::Malformed { table: "delivery" })
+        );
+        let rows: Vec<Row> = self.fetch_all(query).await?;
+        Ok(rows.into_iter().map(DeliveryFigures::from).collect())
     }
 }

@@ -1,278 +1,171 @@
-//! State: runs, audiences' platform ids, match observations, audit. SQL through `sqlx`, SQLite by default.
+//! State: runs and their events, jobs and schedules, tokens, sealed secrets, the audit log, erasure, readings. SQL
+//! through `sqlx`, on SQLite (one machine, `state.db`) or PostgreSQL (several replicas).
 //!
-//! The ledger (who is in which audience) is not here: it is files, see [`crate::ledger`].
+//! The ledger (who is in which audience) is not here, see [`crate::ledger`]; nothing here holds an identifier or a
+//! digest of one, except as keyed hash ([`suppression`]) or sealed ([`secrets`]).
+//!
+//! One file per subject. Statements are written once for both databases ([`sql`], [`database`]); tables and their
+//! history are in `migrations/`. Locks are taken in the order job, run, everything else.
 
+pub mod alerts;
+pub mod audiences;
+pub mod audit;
+pub mod claims;
+mod database;
 pub mod deliveries;
+mod error;
+pub mod events;
+pub mod forget;
+pub mod health;
+pub mod idempotency;
+pub mod jobs;
+mod migrate;
 pub mod model;
+pub mod observations;
+pub mod page;
+mod prune;
+pub mod runs;
+pub mod schedules;
+pub mod secrets;
+mod sql;
+pub mod suppression;
+#[cfg(test)]
+mod tests;
+pub mod tokens;
 
 use std::path::Path;
-use std::time::Duration;
 
-use chrono::{DateTime, Utc};
-use reveil_sdk::{AudienceRef, MatchObservation};
-use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous};
-use sqlx::{Row, SqlitePool as Pool};
+use secrecy::ExposeSecret;
+use sqlx::postgres::PgConnectOptions;
 
-use model::{DestinationRun, Run, RunState, StoredObservation};
+use crate::config::StateConfig;
+use claims::Fence;
+use database::{Database, Stored, Tx, sqlite_options};
+pub use error::StoreError;
+use sql::{Sql, sql};
 
-/// Why the state could not be read or written.
-#[derive(Debug, thiserror::Error)]
-pub enum StoreError {
-    #[error("the state directory {path} cannot be made: {source}")]
-    Directory { path: String, source: std::io::Error },
-    #[error(
-        "the state database {path}: {source}\nhint: another program may hold it, the disk may be full, or the file is not Réveil's"
-    )]
-    Database { path: String, source: sqlx::Error },
-    #[error("the state database holds something this version cannot read in {table}; was it written by a newer one?")]
-    Malformed { table: &'static str },
-}
-
-/// The state database of one config.
+/// The state of one config. Clones share the connections.
 #[derive(Debug, Clone)]
 pub struct Store {
-    pool: Pool,
-    path: String,
+    database: Database,
+    fence: Option<Fence>,
+    server_clock: bool,
 }
 
 impl Store {
+    /// Opens the state that the config names: PostgreSQL at `state.url`, else SQLite in `dir`.
+    ///
+    /// # Errors
+    /// [`StoreError`]; `is_transient` when the server is out of reach.
+    pub async fn connect(config: &StateConfig, dir: &Path) -> Result<Self, StoreError> {
+        let Some(url) = &config.url else { return Self::open(dir).await };
+        // The parser's own message may repeat parts of the address, password included.
+        let options: PgConnectOptions =
+            url.expose_secret().parse().map_err(|_| StoreError::Url("not an address of a database".to_owned()))?;
+        let database = Database::postgres(options, config.connections);
+        let mut tx = database.begin().await?;
+        migrate::migrate(&mut tx).await?;
+        tx.commit().await?;
+        Ok(Self { database, fence: None, server_clock: true })
+    }
+
     /// Opens `state.db` in `dir`, making both when absent (readable by the owner only).
     ///
     /// # Errors
     /// [`StoreError`].
     pub async fn open(dir: &Path) -> Result<Self, StoreError> {
         private_dir(dir).map_err(|source| StoreError::Directory { path: dir.display().to_string(), source })?;
-        let path = dir.join("state.db");
-        let shown = path.display().to_string();
-        let options = SqliteConnectOptions::new()
-            .filename(&path)
-            .create_if_missing(true)
-            .journal_mode(SqliteJournalMode::Wal)
-            .synchronous(SqliteSynchronous::Full)
-            .busy_timeout(Duration::from_secs(10));
-        let fail = |source| StoreError::Database { path: shown.clone(), source };
-        let pool: SqlitePool = SqlitePoolOptions::new().max_connections(4).connect_with(options).await.map_err(fail)?;
-        sqlx::raw_sql(include_str!("schema.sql")).execute(&pool).await.map_err(fail)?;
-        Ok(Self { pool, path: shown })
+        let options = sqlite_options(&dir.join("state.db"));
+        // Tables are made anew on the way; what refers to them must not go with them.
+        let once = Database::sqlite(options.clone().foreign_keys(false));
+        let mut tx = once.begin().await?;
+        migrate::migrate(&mut tx).await?;
+        tx.commit().await?;
+        once.close().await;
+        Ok(Self { database: Database::sqlite(options), fence: None, server_clock: false })
     }
 
-    fn fail(&self, source: sqlx::Error) -> StoreError {
-        StoreError::Database { path: self.path.clone(), source }
+    /// The same state, written to in the name of a claimed job: once another worker has taken the job over, what
+    /// belongs to a run (the run, its destinations and events, readings, audiences' ids) is refused with `LeaseLost`.
+    /// The audit log takes everything: what a slow worker did has happened.
+    #[must_use]
+    pub fn fenced(&self, fence: Fence) -> Self {
+        Self { fence: Some(fence), ..self.clone() }
     }
 
-    /// The platform's id of an audience, if it was made before.
-    pub async fn audience(&self, audience: &str, destination: &str) -> Result<Option<AudienceRef>, StoreError> {
-        let row = sqlx::query("SELECT platform_id FROM audience WHERE audience = ? AND destination = ?")
-            .bind(audience)
-            .bind(destination)
-            .fetch_optional(&self.pool)
-            .await
-            .map_err(|error| self.fail(error))?;
-        Ok(row.map(|row| AudienceRef { id: row.get(0), created: false }))
+    /// The same state with leases measured by the caller's clock, as SQLite does anyway. For a clock that jumps;
+    /// replicas whose clocks differ would take over jobs that are being worked on.
+    #[must_use]
+    pub fn on_caller_clock(&self) -> Self {
+        Self { server_clock: false, ..self.clone() }
     }
 
-    pub async fn remember_audience(
-        &self,
-        audience: &str,
-        destination: &str,
-        reference: &AudienceRef,
-        now: DateTime<Utc>,
-    ) -> Result<(), StoreError> {
-        sqlx::query(
-            "INSERT INTO audience VALUES (?, ?, ?, ?)
-             ON CONFLICT (audience, destination) DO UPDATE SET platform_id = excluded.platform_id",
-        )
-        .bind(audience)
-        .bind(destination)
-        .bind(&reference.id)
-        .bind(now.to_rfc3339())
-        .execute(&self.pool)
-        .await
-        .map_err(|error| self.fail(error))?;
-        Ok(())
+    /// Whether several replicas can share this state.
+    pub fn is_shared(&self) -> bool {
+        self.database.is_postgres()
     }
 
-    pub async fn forget_audience(&self, audience: &str, destination: &str) -> Result<(), StoreError> {
-        sqlx::query("DELETE FROM audience WHERE audience = ? AND destination = ?")
-            .bind(audience)
-            .bind(destination)
-            .execute(&self.pool)
-            .await
-            .map_err(|error| self.fail(error))?;
-        Ok(())
+    /// Where the state is, without user and password.
+    pub fn place(&self) -> &str {
+        self.database.place()
     }
 
-    /// Writes a run, new or changed.
-    pub async fn save_run(&self, run: &Run) -> Result<(), StoreError> {
-        sqlx::query(
-            "INSERT INTO run (id, audience, as_of, started_at, finished_at, state, segment, error) VALUES (?,?,?,?,?,?,?,?)
-             ON CONFLICT (id) DO UPDATE SET finished_at = excluded.finished_at, state = excluded.state,
-             segment = excluded.segment, error = excluded.error",
-        )
-        .bind(&run.id)
-        .bind(&run.audience)
-        .bind(run.as_of.to_rfc3339())
-        .bind(run.started_at.to_rfc3339())
-        .bind(run.finished_at.map(|at| at.to_rfc3339()))
-        .bind(run.state.name())
-        .bind(run.segment.as_ref().map(ToString::to_string))
-        .bind(&run.error)
-        .execute(&self.pool)
-        .await
-        .map_err(|error| self.fail(error))?;
-        Ok(())
+    /// Answers when the database does.
+    ///
+    /// # Errors
+    /// The database's.
+    pub async fn ping(&self) -> Result<(), StoreError> {
+        self.execute(sql("SELECT 1")).await.map(drop)
     }
 
-    pub async fn save_destination_run(&self, run: &DestinationRun) -> Result<(), StoreError> {
-        sqlx::query(
-            "INSERT INTO run_destination VALUES (?,?,?,?,?,?,?)
-             ON CONFLICT (run_id, destination) DO UPDATE SET state = excluded.state, counts = excluded.counts,
-             upload = excluded.upload, error = excluded.error",
-        )
-        .bind(&run.run_id)
-        .bind(&run.destination)
-        .bind(&run.connector)
-        .bind(run.state.name())
-        .bind(run.counts.to_string())
-        .bind(run.upload.to_string())
-        .bind(&run.error)
-        .execute(&self.pool)
-        .await
-        .map_err(|error| self.fail(error))?;
-        Ok(())
+    /// Waits for running statements and closes the connections, of all clones.
+    pub async fn close(&self) {
+        self.database.close().await;
     }
 
-    /// The latest runs, newest first.
-    pub async fn runs(&self, audience: Option<&str>, most: u32) -> Result<Vec<Run>, StoreError> {
-        let rows = sqlx::query(
-            "SELECT id, audience, as_of, started_at, finished_at, state, segment, error FROM run
-             WHERE ?1 IS NULL OR audience = ?1 ORDER BY started_at DESC, id DESC LIMIT ?2",
-        )
-        .bind(audience)
-        .bind(most)
-        .fetch_all(&self.pool)
-        .await
-        .map_err(|error| self.fail(error))?;
-        rows.iter()
-            .map(|row| {
-                Some(Run {
-                    id: row.get(0),
-                    audience: row.get(1),
-                    as_of: instant(row.get(2))?,
-                    started_at: instant(row.get(3))?,
-                    finished_at: row.get::<Option<&str>, _>(4).and_then(instant),
-                    state: RunState::from_name(row.get(5))?,
-                    segment: row.get::<Option<&str>, _>(6).and_then(|text| serde_json::from_str(text).ok()),
-                    error: row.get(7),
-                })
-            })
-            .collect::<Option<_>>()
-            .ok_or(StoreError::Malformed { table: "run" })
+    async fn fetch_all<T: Stored>(&self, sql: Sql) -> Result<Vec<T>, StoreError> {
+        self.database.fetch_all(sql).await
     }
 
-    /// What a run did at each destination.
-    pub async fn destination_runs(&self, run_id: &str) -> Result<Vec<DestinationRun>, StoreError> {
-        let rows = sqlx::query(
-            "SELECT run_id, destination, connector, state, counts, upload, error FROM run_destination
-             WHERE run_id = ? ORDER BY destination",
-        )
-        .bind(run_id)
-        .fetch_all(&self.pool)
-        .await
-        .map_err(|error| self.fail(error))?;
-        rows.iter()
-            .map(|row| {
-                Some(DestinationRun {
-                    run_id: row.get(0),
-                    destination: row.get(1),
-                    connector: row.get(2),
-                    state: RunState::from_name(row.get(3))?,
-                    counts: serde_json::from_str(row.get(4)).ok()?,
-                    upload: serde_json::from_str(row.get(5)).ok()?,
-                    error: row.get(6),
-                })
-            })
-            .collect::<Option<_>>()
-            .ok_or(StoreError::Malformed { table: "run_destination" })
+    async fn fetch_optional<T: Stored>(&self, sql: Sql) -> Result<Option<T>, StoreError> {
+        self.database.fetch_optional(sql).await
     }
 
-    /// Adds a reading. Readings are never changed.
-    pub async fn add_observation(&self, observation: &StoredObservation) -> Result<(), StoreError> {
-        let reading = &observation.reading;
-        sqlx::query(
-            "INSERT INTO observation (audience, destination, connector, run_id, as_of, sent, kind, low, high, matched,
-             definition, rules_version, primary_reading) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?)",
-        )
-        .bind(&observation.audience)
-        .bind(&observation.destination)
-        .bind(&observation.connector)
-        .bind(&observation.run_id)
-        .bind(reading.as_of.to_rfc3339())
-        .bind(i64::try_from(reading.sent).unwrap_or(i64::MAX))
-        .bind(model::kind_name(reading.kind))
-        .bind(reading.low)
-        .bind(reading.high)
-        .bind(reading.matched.map(|matched| i64::try_from(matched).unwrap_or(i64::MAX)))
-        .bind(&reading.definition)
-        .bind(observation.rules_version)
-        .bind(observation.primary)
-        .execute(&self.pool)
-        .await
-        .map_err(|error| self.fail(error))?;
-        Ok(())
+    async fn execute(&self, sql: Sql) -> Result<u64, StoreError> {
+        self.database.execute(sql).await
     }
 
-    /// Readings, oldest first.
-    pub async fn observations(&self, audience: Option<&str>) -> Result<Vec<StoredObservation>, StoreError> {
-        let rows = sqlx::query(
-            "SELECT audience, destination, connector, run_id, as_of, sent, kind, low, high, matched, definition,
-             rules_version, primary_reading FROM observation WHERE ?1 IS NULL OR audience = ?1 ORDER BY as_of, id",
-        )
-        .bind(audience)
-        .fetch_all(&self.pool)
-        .await
-        .map_err(|error| self.fail(error))?;
-        rows.iter()
-            .map(|row| {
-                Some(StoredObservation {
-                    audience: row.get(0),
-                    destination: row.get(1),
-                    connector: row.get(2),
-                    run_id: row.get(3),
-                    rules_version: row.get(11),
-                    primary: row.get(12),
-                    reading: MatchObservation {
-                        as_of: instant(row.get(4))?,
-                        sent: u64::try_from(row.get::<i64, _>(5)).ok()?,
-                        kind: model::kind_from_name(row.get(6))?,
-                        low: row.get(7),
-                        high: row.get(8),
-                        matched: row.get::<Option<i64>, _>(9).and_then(|matched| u64::try_from(matched).ok()),
-                        definition: row.get(10),
-                    },
-                })
-            })
-            .collect::<Option<_>>()
-            .ok_or(StoreError::Malformed { table: "observation" })
+    async fn begin(&self) -> Result<Tx, StoreError> {
+        self.database.begin().await
     }
 
-    /// Writes down who overrode or changed what. Counts and names only.
-    pub async fn audit(&self, now: DateTime<Utc>, action: &str, detail: &serde_json::Value) -> Result<(), StoreError> {
-        let actor = std::env::var("USER").unwrap_or_else(|_| "unknown".to_owned());
-        sqlx::query("INSERT INTO audit (at, actor, action, detail) VALUES (?,?,?,?)")
-            .bind(now.to_rfc3339())
-            .bind(actor)
-            .bind(action)
-            .bind(detail.to_string())
-            .execute(&self.pool)
-            .await
-            .map_err(|error| self.fail(error))?;
-        Ok(())
+    /// A transaction that may write what belongs to a run.
+    async fn begin_fenced(&self) -> Result<Tx, StoreError> {
+        let mut tx = self.begin().await?;
+        if let Some(fence) = &self.fence {
+            fence.hold(&mut tx).await?;
+        }
+        Ok(tx)
+    }
+
+    /// One statement about what belongs to a run.
+    async fn execute_fenced(&self, sql: Sql) -> Result<u64, StoreError> {
+        if self.fence.is_none() {
+            return self.execute(sql).await;
+        }
+        let mut tx = self.begin_fenced().await?;
+        let rows = tx.execute(sql).await?;
+        tx.commit().await?;
+        Ok(rows)
     }
 }
 
-fn instant(text: &str) -> Option<DateTime<Utc>> {
-    DateTime::parse_from_rfc3339(text).ok().map(|at| at.with_timezone(&Utc))
+/// A new id that sorts by time and that nobody can guess: 12 digits of milliseconds, 20 of chance.
+pub fn new_id(now: chrono::DateTime<chrono::Utc>) -> String {
+    let mut random = [0; 10];
+    ring::rand::SecureRandom::fill(&ring::rand::SystemRandom::new(), &mut random)
+        .expect("the operating system gives random bytes");
+    format!("{:012x}{}", now.timestamp_millis(), const_hex::encode(random))
 }
 
 /// Makes a directory that only its owner can enter.

@@ -8,6 +8,7 @@ use futures::{StreamExt as _, stream};
 use reveil_sdk::{Clock, ErrorKind, Operation, RejectReason, Verdict};
 use serde::{Deserialize, Serialize};
 
+use super::control::RunControl;
 use super::destination::Destination;
 use super::error::SyncError;
 use super::progress::Progress;
@@ -49,12 +50,14 @@ pub async fn confirm(
     ledger: &Mutex<Ledger>,
     clock: &dyn Clock,
     progress: &dyn Progress,
+    control: &dyn RunControl,
     wait: bool,
 ) -> Result<Confirmed, SyncError> {
     let mut confirmed = Confirmed::default();
     let started = clock.now();
     let mut pause = destination.poll_first.unwrap_or(FIRST_QUESTION);
     loop {
+        control.check()?;
         let pending = ledger.lock().expect("no panic while the ledger is held").pending();
         if pending.is_empty() {
             return Ok(confirmed);

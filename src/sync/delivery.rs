@@ -9,12 +9,14 @@ use serde::{Deserialize, Serialize};
 use tracing::{info, warn};
 
 use super::confirm::{Confirmed, confirm};
+use super::control::{RunControl, Stop};
 use super::destination::Destination;
 use super::engine::SyncOptions;
 use super::error::SyncError;
 use super::funnel::Exclusions;
 use super::gather::{Gathered, Prepared};
 use super::guards::{Change, refusals};
+use super::preview::DestinationPlan;
 use super::progress::Progress;
 use super::refine::Refiner;
 use super::upload::{Mode, Uploaded, Uploader};
@@ -75,6 +77,8 @@ pub struct DestinationReport {
     pub guarded: bool,
     #[serde(skip)]
     pub later: bool,
+    #[serde(skip)]
+    pub stopped: Option<Stop>,
 }
 
 impl DestinationReport {
@@ -94,6 +98,7 @@ impl DestinationReport {
             sent_all: false,
             guarded: false,
             later: false,
+            stopped: None,
         }
     }
 
@@ -104,7 +109,25 @@ impl DestinationReport {
         report
     }
 
-    fn fail(&mut self, error: &SyncError) {
+    /// What a run would have done.
+    pub(super) fn rehearsed(plan: DestinationPlan) -> Self {
+        let mut report = Self::empty(&plan.destination, &plan.connector);
+        report.state = RunState::Done;
+        report.counts = Counts {
+            held_before: plan.change.held,
+            add: plan.add,
+            remove: plan.remove,
+            refresh: plan.refresh,
+            keep: plan.keep,
+            update: plan.update,
+            ..Counts::default()
+        };
+        report.excluded = plan.excluded;
+        report.warnings.push("a dry run: nothing was sent".to_owned());
+        report
+    }
+
+    pub(super) fn fail(&mut self, error: &SyncError) {
         self.state = RunState::Failed;
         self.error = Some(error.to_string());
         match error {
@@ -114,6 +137,7 @@ impl DestinationReport {
                 self.later = super::upload::is_later(error);
             }
             SyncError::Guarded(_) => self.guarded = true,
+            SyncError::Stopped(stop) => self.stopped = Some(*stop),
             SyncError::Ledger(error) => self.later = error.is_locked(),
             _ => {}
         }
@@ -126,6 +150,7 @@ pub(super) struct Delivery<'a> {
     pub clock: &'a dyn Clock,
     pub guards: &'a GuardsConfig,
     pub progress: &'a dyn Progress,
+    pub control: &'a dyn RunControl,
     pub run_id: &'a str,
     pub audience_key: &'a str,
     pub spec: AudienceSpec,
@@ -140,7 +165,11 @@ impl Delivery<'_> {
     pub(super) async fn run(self) -> DestinationReport {
         let descriptor = self.destination.connector.descriptor();
         let mut report = DestinationReport::empty(&self.destination.name, descriptor.slug);
-        match self.deliver(&mut report).await {
+        let delivered = match self.deliver(&mut report).await {
+            Ok(state) => self.check_rejections(&report).map(|()| state),
+            Err(error) => Err(error),
+        };
+        match delivered {
             Ok(state) => {
                 report.state = state;
                 info!(
@@ -206,10 +235,12 @@ impl Delivery<'_> {
             // Nobody to send makes no swap: then those who are there are removed.
             let full = self.options.full && round == 0 && counts.add + counts.refresh > 0;
             let replaced_from = if full { Some(self.next_second().await) } else { None };
+            self.control.check()?;
             self.send(&plan, audience, full, report).await?;
             report.sent_all = true;
             let mut confirmed = self.confirm(report).await?;
             if let Some(from) = replaced_from.filter(|_| confirmed.pending == 0 && confirmed.failed_members == 0) {
+                self.control.check()?;
                 self.finish_replace(&plan, audience, from, report).await?;
                 confirmed = self.confirm(report).await?;
             }
@@ -270,8 +301,20 @@ impl Delivery<'_> {
             remove: leaving,
             platform_minimum: u64::from(self.destination.connector.descriptor().limits.min_audience),
         };
-        let refusals = refusals(self.guards, change, &self.options.allow);
+        let guards = self.guards.with_removal_ratio(self.options.max_removal_ratio);
+        let refusals = refusals(&guards, change, &self.options.allow);
         if refusals.is_empty() { Ok(()) } else { Err(SyncError::Guarded(refusals)) }
+    }
+
+    /// What was sent stays sent; the caller only wants to hear of it as a failure.
+    fn check_rejections(&self, report: &DestinationReport) -> Result<(), SyncError> {
+        let Some(allowed) = self.options.fail_on_reject_ratio else { return Ok(()) };
+        let rejected = report.counts.rejected.values().sum::<u64>() + report.counts.rejected_unnamed;
+        let answered = report.counts.sent + report.counts.rejected.values().sum::<u64>();
+        if rejected as f64 > allowed * answered.max(1) as f64 {
+            return Err(SyncError::Rejections { rejected, answered, allowed });
+        }
+        Ok(())
     }
 
     async fn find_or_create(&self, report: &mut DestinationReport) -> Result<AudienceRef, SyncError> {
@@ -325,6 +368,7 @@ impl Delivery<'_> {
                 &self.ledger,
                 self.clock,
                 self.progress,
+                self.control,
                 mode,
                 operation,
                 total,
@@ -367,7 +411,8 @@ impl Delivery<'_> {
     }
 
     async fn confirm(&self, report: &mut DestinationReport) -> Result<Confirmed, SyncError> {
-        let confirmed = confirm(self.destination, &self.ledger, self.clock, self.progress, self.options.wait).await?;
+        let confirmed =
+            confirm(self.destination, &self.ledger, self.clock, self.progress, self.control, self.options.wait).await?;
         note_confirmed(&confirmed, report);
         Ok(confirmed)
     }

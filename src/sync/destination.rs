@@ -1,15 +1,16 @@
 //! A destination ready to be called: its connector, and the transport that connector's calls go through.
 
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use reveil_sdk::{Clock, Connector, Context, Result, Transport};
 
 use crate::config::DestinationConfig;
-use crate::connectors;
+use crate::connectors::{self, Places};
+use crate::transport::http::Caller;
 use crate::transport::retry::RetryPolicy;
-use crate::transport::{HttpTransport, TransportOptions};
+use crate::transport::{HttpTransport, Shared, TokenKeeper, TransportOptions, http};
+use crate::vault::keeper::VaultKeeper;
 
 /// See the module.
 pub struct Destination {
@@ -32,22 +33,41 @@ impl std::fmt::Debug for Destination {
 impl Destination {
     /// # Errors
     /// `Config`: settings or secrets missing or wrong.
-    pub(super) fn open(
+    pub(super) async fn open(
         name: &str,
         config: &DestinationConfig,
-        environment: &std::collections::HashMap<String, String>,
-        base_dir: &Path,
+        places: &Places<'_>,
         clock: &Arc<dyn Clock>,
         loopback_only: bool,
         mut retry: RetryPolicy,
+        shared: &Shared,
     ) -> Result<Self> {
-        let connector = connectors::connect(name, config, environment, base_dir)?;
+        let mut secrets = connectors::read_secrets(name, config, places).await?;
+        let keeper = match (&places.vault, &secrets.grant) {
+            (Some(vault), Some(secret)) => {
+                Some(VaultKeeper::new(vault.clone(), secret, Arc::clone(clock), loopback_only))
+            }
+            _ => None,
+        };
+        if let Some(keeper) = &keeper {
+            // What the connector is made with: a token of long life may be due for renewal.
+            let http = http::client(Duration::from_secs(config.timeout_secs))?;
+            keeper.renew_due(&http).await?;
+            secrets = connectors::read_secrets(name, config, places).await?;
+        }
+        let (connector, _) = connectors::connect_with(name, config, secrets)?;
         let descriptor = connector.descriptor();
         if let Some(first_delay_ms) = config.retry_first_delay_ms {
             retry.first_delay = Duration::from_millis(first_delay_ms);
         }
         let options = TransportOptions { timeout: Duration::from_secs(config.timeout_secs), retry, loopback_only };
-        let transport = HttpTransport::new(connector.auth(), &descriptor.limits, Arc::clone(clock), options)?;
+        let mut limits = descriptor.limits;
+        limits.requests_per_minute =
+            [limits.requests_per_minute, config.requests_per_minute].into_iter().flatten().min();
+        let caller = Caller { destination: name, connector: descriptor.slug, shared };
+        let keeper = keeper.map(|keeper| Arc::new(keeper) as Arc<dyn TokenKeeper>);
+        let transport =
+            HttpTransport::new(connector.auth(), &limits, Arc::clone(clock), options, caller)?.keeping(keeper);
         let most = descriptor.limits.max_batch_members;
         Ok(Self {
             name: name.to_owned(),

@@ -10,6 +10,7 @@ use reveil_sdk::{AudienceSpec, Clock};
 use serde::Serialize;
 use tracing::warn;
 
+use super::control::{RunControl, Stop};
 use super::delivery::{Delivery, DestinationReport};
 use super::destination::Destination;
 use super::eligibility::Rules;
@@ -20,12 +21,14 @@ use super::member_key::MemberKeySource;
 use super::progress::Progress;
 use crate::assignment::{self, record_run};
 use crate::config::{AudienceConfig, Config};
-use crate::connectors;
+use crate::connectors::{self, Places};
 use crate::ledger::{Ledger, Ledgers};
 use crate::segment;
 use crate::segment::sql::sync_query;
 use crate::store::Store;
+use crate::store::audit::local_actor;
 use crate::store::model::{DestinationRun, Run, RunState};
+use crate::transport;
 use crate::transport::retry::RetryPolicy;
 use crate::warehouse;
 
@@ -49,6 +52,14 @@ pub struct SyncOptions {
     pub allow: Vec<String>,
     /// Send members again that a platform refused before, though unchanged.
     pub retry_rejected: bool,
+    /// The run to go on with, or to begin under this id. A new id when it is missing.
+    pub run_id: Option<String>,
+    /// Compare and count, send nothing.
+    pub dry_run: bool,
+    /// Instead of `guards.max_removal_ratio`.
+    pub max_removal_ratio: Option<f64>,
+    /// A destination that rejected more than this share of what was sent to it counts as failed.
+    pub fail_on_reject_ratio: Option<f64>,
 }
 
 /// What a run did.
@@ -71,6 +82,8 @@ pub struct Engine {
     pub environment: HashMap<String, String>,
     pub clock: Arc<dyn Clock>,
     pub store: Store,
+    /// What its calls share with those of other engines of the process.
+    pub transport: transport::Shared,
     pub ledgers: Ledgers,
 }
 
@@ -84,6 +97,7 @@ impl Engine {
         &self,
         selection: &Selection,
         options: &SyncOptions,
+        control: &dyn RunControl,
         progress: &dyn Progress,
     ) -> anyhow::Result<SyncReport> {
         let audience = self.config.audience(&selection.audience)?;
@@ -91,31 +105,40 @@ impl Engine {
         self.require_consent_column(&options.allow)?;
         // Locks first: a second run of the same audience must not even read the warehouse.
         let _running = lock(&self.audience_dir(&selection.audience))?;
-        self.close_stopped_runs(&selection.audience).await?;
+        let id = options.run_id.clone().unwrap_or_else(|| self.new_run_id());
+        self.close_stopped_runs(&selection.audience, &id).await?;
         let mut ledgers = Vec::new();
         for name in &names {
             ledgers.push(tokio::task::block_in_place(|| self.ledgers.hold(&selection.audience, name))?);
         }
-        let mut run = Run {
-            id: self.new_run_id(),
-            audience: selection.audience.clone(),
-            as_of: selection.as_of,
-            started_at: self.clock.now(),
-            finished_at: None,
-            state: RunState::Running,
-            segment: None,
-            error: None,
-        };
+        // One that was queued, or left by a worker that is gone, goes on as it is.
+        let known = self.store.run(&id).await?;
+        let new = || Run::started(id, &selection.audience, selection.as_of, &local_actor(), self.clock.now());
+        let mut run = known.unwrap_or_else(new);
+        run.state = RunState::Running;
+        run.as_of = selection.as_of;
+        run.started_at = run.started_at.or_else(|| Some(self.clock.now()));
         self.store.save_run(&run).await?;
         for word in &options.allow {
-            let detail = serde_json::json!({ "run": run.id, "audience": run.audience, "override": word });
-            self.store.audit(self.clock.now(), "override_guard", &detail).await?;
+            let detail = serde_json::json!({ "run": run.id, "override": word });
+            let now = self.clock.now();
+            self.store.audit(now, &run.requested_by, "override_guard", &run.audience, &detail).await?;
         }
-        let result = self.run_destinations(&run, selection, audience, &names, ledgers, options, progress).await;
+        let result = if options.dry_run {
+            drop(ledgers);
+            self.rehearse(selection, options, control, progress).await
+        } else {
+            self.run_destinations(&run, selection, audience, &names, ledgers, options, control, progress).await
+        };
         run.finished_at = Some(self.clock.now());
         match result {
             Ok((segment, destinations)) => {
-                run.state = overall(&destinations);
+                match destinations.iter().find_map(|report| report.stopped) {
+                    // Whoever takes it up again finds it running.
+                    Some(stop @ (Stop::LeaseLost | Stop::ShuttingDown)) => return Err(SyncError::Stopped(stop).into()),
+                    Some(Stop::Cancelled) => run.state = RunState::Cancelled,
+                    None => run.state = overall(&destinations),
+                }
                 run.segment = serde_json::to_value(&segment).ok();
                 self.store.save_run(&run).await?;
                 Ok(SyncReport {
@@ -128,7 +151,11 @@ impl Engine {
                 })
             }
             Err(error) => {
-                run.state = RunState::Failed;
+                run.state = match stopped(&error) {
+                    Some(Stop::LeaseLost | Stop::ShuttingDown) => return Err(error),
+                    Some(Stop::Cancelled) => RunState::Cancelled,
+                    None => RunState::Failed,
+                };
                 run.error = Some(error.to_string());
                 self.store.save_run(&run).await?;
                 Err(error)
@@ -145,15 +172,17 @@ impl Engine {
         names: &[String],
         ledgers: Vec<Ledger>,
         options: &SyncOptions,
+        control: &dyn RunControl,
         progress: &dyn Progress,
     ) -> anyhow::Result<(Funnel, Vec<DestinationReport>)> {
         let temp = Scratch::fixed(&self.audience_dir(&selection.audience).join("gather"))?;
-        let gathered = self.gather(selection, audience, names, temp.path(), progress).await?;
+        let gathered = self.gather(selection, audience, names, temp.path(), control, progress).await?;
+        control.check()?;
         let deliveries = names.iter().zip(ledgers).map(|(name, ledger)| {
             let gathered = &gathered;
             async move {
                 let config = self.config.destination(name)?;
-                let opened = self.open_destination(name, RetryPolicy::default());
+                let opened = self.open_destination(name, RetryPolicy::default()).await;
                 let report = match opened {
                     Ok(destination) => {
                         let delivery = Delivery {
@@ -161,6 +190,7 @@ impl Engine {
                             clock: &*self.clock,
                             guards: &self.config.guards,
                             progress,
+                            control,
                             run_id: &run.id,
                             audience_key: &selection.audience,
                             spec: audience_spec(&selection.audience, audience),
@@ -226,8 +256,10 @@ impl Engine {
         audience: &AudienceConfig,
         names: &[String],
         temp: &Path,
+        control: &dyn RunControl,
         progress: &dyn Progress,
     ) -> anyhow::Result<Gathered> {
+        control.check()?;
         progress.stage("Reading the warehouse");
         let member_key = self.member_key()?;
         let source = warehouse::open(&self.config.warehouse).await?;
@@ -251,7 +283,7 @@ impl Engine {
             EXPECTED_ROWS,
         )?;
         let batches = source.query(&sql).await?;
-        Ok(gather(gatherer, batches, progress).await?)
+        Ok(gather(gatherer, batches, control, progress).await?)
     }
 
     /// # Errors
@@ -276,9 +308,9 @@ impl Engine {
     }
 
     /// Runs that a kill left open. The audience is locked, so nobody is running them any more.
-    async fn close_stopped_runs(&self, audience: &str) -> anyhow::Result<()> {
+    async fn close_stopped_runs(&self, audience: &str, own: &str) -> anyhow::Result<()> {
         for mut run in self.store.runs(Some(audience), 20).await? {
-            if run.state == RunState::Running {
+            if run.state == RunState::Running && run.id != own {
                 run.state = RunState::Failed;
                 run.finished_at = Some(self.clock.now());
                 run.error = Some("stopped before its end; what it sent is known, the next run carried on".to_owned());
@@ -305,10 +337,15 @@ impl Engine {
     ///
     /// # Errors
     /// `Config`: there is no such destination, or its settings or secrets are missing or wrong.
-    pub fn open_destination(&self, name: &str, retry: RetryPolicy) -> reveil_sdk::Result<Destination> {
+    pub async fn open_destination(&self, name: &str, retry: RetryPolicy) -> reveil_sdk::Result<Destination> {
         let config = self.config.destination(name).map_err(|error| reveil_sdk::Error::config(error.to_string()))?;
         let loopback_only = self.config.warehouse.synthetic;
-        Destination::open(name, config, &self.environment, &self.base_dir, &self.clock, loopback_only, retry)
+        Destination::open(name, config, &self.places(), &self.clock, loopback_only, retry, &self.transport).await
+    }
+
+    /// Where a destination's secrets are read from.
+    pub(crate) fn places(&self) -> Places<'_> {
+        Places { environment: &self.environment, base_dir: &self.base_dir, vault: None }
     }
 
     /// Where what belongs to an audience lies on this machine.
@@ -324,7 +361,7 @@ impl Engine {
         MemberKeySource { state_dir: &self.config.state_dir }.load()
     }
 
-    fn new_run_id(&self) -> String {
+    pub fn new_run_id(&self) -> String {
         let mut random = [0; 3];
         // The time alone already tells most runs apart.
         let _ = ring::rand::SecureRandom::fill(&ring::rand::SystemRandom::new(), &mut random);
@@ -359,6 +396,14 @@ fn lock(dir: &Path) -> Result<std::fs::File, SyncError> {
         Ok(()) => Ok(file),
         Err(std::fs::TryLockError::WouldBlock) => Err(SyncError::Busy),
         Err(std::fs::TryLockError::Error(source)) => Err(fail(source)),
+    }
+}
+
+/// Why the run was put down, when that is what the error says.
+pub fn stopped(error: &anyhow::Error) -> Option<Stop> {
+    match error.downcast_ref() {
+        Some(SyncError::Stopped(stop)) => Some(*stop),
+        _ => None,
     }
 }
 

@@ -1,5 +1,6 @@
 //! What can stop a run.
 
+use super::control::Stop;
 use super::guards::Refusal;
 
 /// See the module.
@@ -20,6 +21,14 @@ pub enum SyncError {
     Protocol(&'static str),
     #[error("another run holds this audience; wait until it ends, or stop it")]
     Busy,
+    #[error(transparent)]
+    Stopped(#[from] Stop),
+    #[error(
+        "{rejected} of {answered} members were rejected ({:.1} %; fail_on_reject_ratio allows {:.1} %)",
+        *rejected as f64 / (*answered).max(1) as f64 * 100.0,
+        allowed * 100.0
+    )]
+    Rejections { rejected: u64, answered: u64, allowed: f64 },
     #[error("{}", refused(.0))]
     Guarded(Vec<Refusal>),
     #[error("{what} {path}: {source}")]

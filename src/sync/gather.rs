@@ -11,6 +11,7 @@ use arrow_array::RecordBatch;
 use reveil_sdk::identifier::{CanonicalPerson, Canonicaliser, IdentifierTable, Preparer, Slot};
 use reveil_sdk::{IdentifierKind, MemberBuf};
 
+use super::control::RunControl;
 use super::eligibility::{Excluded, Rules};
 use super::error::SyncError;
 use super::funnel::Funnel;
@@ -274,10 +275,12 @@ pub fn arms(config: &Config, audience_key: &str) -> anyhow::Result<Vec<Arm>> {
 pub async fn gather(
     mut gatherer: Gatherer<'_>,
     mut batches: BatchStream,
+    control: &dyn RunControl,
     progress: &dyn Progress,
 ) -> Result<Gathered, SyncError> {
     while let Some(batch) = batches.next().await {
         let batch = batch?;
+        control.check()?;
         tokio::task::block_in_place(|| gatherer.batch(&batch))?;
         progress.rows(gatherer.funnel.customers);
     }

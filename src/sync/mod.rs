@@ -7,10 +7,12 @@
 //!   [`guards`] serve it.
 //! - [`refresh`]: asks the platforms about what earlier runs left undecided.
 //! - [`preview`]: what a run would do, without doing it.
+//! - [`control`]: whether a run may go on.
 //!
 //! Domain code: knows no terminal and no HTTP; tells what it does through [`progress`].
 
 pub mod confirm;
+pub mod control;
 pub mod delivery;
 pub mod destination;
 pub mod eligibility;
@@ -27,6 +29,7 @@ pub mod refresh;
 pub mod row;
 pub mod upload;
 
+pub use control::{RunControl, Stop, Unstoppable};
 pub use delivery::{Counts, DestinationReport};
 pub use engine::{Engine, Selection, SyncOptions, SyncReport};
 pub use error::SyncError;

@@ -4,7 +4,10 @@
 use reveil_sdk::{AudienceRef, Batch, Context, Operation, Upload};
 use serde::Serialize;
 
-use super::engine::{Engine, Scratch, Selection};
+use super::control::{RunControl, Unstoppable};
+use super::delivery::DestinationReport;
+use super::engine::{Engine, Scratch, Selection, SyncOptions};
+use super::error::SyncError;
 use super::funnel::{Exclusions, Funnel};
 use super::gather::Prepared;
 use super::guards::{Change, refusals};
@@ -43,6 +46,8 @@ pub struct DestinationPlan {
     pub requests: u64,
     /// What the guards say against it.
     pub refusals: Vec<String>,
+    #[serde(skip)]
+    pub(super) change: Change,
     /// Some members to be added, without their identifiers.
     pub samples: Vec<Sample>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -90,7 +95,7 @@ impl Engine {
         // By process, so that a plan can be made while a run holds the audience.
         let temp =
             Scratch::fixed(&self.audience_dir(&selection.audience).join(format!("plan-{}", std::process::id())))?;
-        let gathered = self.gather(selection, audience, &names, temp.path(), progress).await?;
+        let gathered = self.gather(selection, audience, &names, temp.path(), &Unstoppable, progress).await?;
         let mut destinations = Vec::new();
         for prepared in &gathered.destinations {
             let (plan, mut excluded) = tokio::task::block_in_place(|| {
@@ -109,6 +114,34 @@ impl Engine {
             segment: gathered.funnel,
             destinations,
         })
+    }
+
+    /// A run that sends nothing: the comparison and what the guards say of it, as a run's report.
+    ///
+    /// # Errors
+    /// As [`Engine::plan`].
+    pub(super) async fn rehearse(
+        &self,
+        selection: &Selection,
+        options: &SyncOptions,
+        control: &dyn RunControl,
+        progress: &dyn Progress,
+    ) -> anyhow::Result<(Funnel, Vec<DestinationReport>)> {
+        control.check()?;
+        let plan = self.plan(selection, Show::default(), progress).await?;
+        let reports = plan.destinations.into_iter().map(|planned| {
+            let refusals = refusals(
+                &self.config.guards.with_removal_ratio(options.max_removal_ratio),
+                planned.change,
+                &options.allow,
+            );
+            let mut report = DestinationReport::rehearsed(planned);
+            if !refusals.is_empty() {
+                report.fail(&SyncError::Guarded(refusals));
+            }
+            report
+        });
+        Ok((plan.segment, reports.collect()))
     }
 
     fn compare_only(
@@ -144,7 +177,7 @@ impl Engine {
     ) -> anyhow::Result<DestinationPlan> {
         let config = self.config.destination(&prepared.name)?;
         // The connector knows its own settings' limits; without its secrets the platform's have to do.
-        let connected = connectors::connect(&prepared.name, config, &self.environment, &self.base_dir);
+        let connected = connectors::connect(&prepared.name, config, &self.places()).await;
         let builtin = connectors::find(&config.connector).expect("checked when the config was loaded").descriptor;
         let descriptor = connected.as_ref().map_or(builtin, |connector| connector.descriptor());
         let counts = plan.counts();
@@ -166,6 +199,7 @@ impl Engine {
             excluded,
             requests: 0,
             refusals: refusals(&self.config.guards, change, &[]).into_iter().map(|refusal| refusal.message).collect(),
+            change,
             samples: Vec::new(),
             shown_requests: Vec::new(),
         };
@@ -202,7 +236,7 @@ impl Engine {
         shown: &mut Vec<ShownRequest>,
     ) -> anyhow::Result<()> {
         let config = self.config.destination(name)?;
-        let connector = connectors::connect(name, config, &self.environment, &self.base_dir)?;
+        let connector = connectors::connect(name, config, &self.places()).await?;
         let audience = self
             .store
             .audience(&selection.audience, name)

@@ -6,6 +6,7 @@ use std::sync::Mutex;
 use reveil_sdk::UploadSummary;
 
 use super::confirm::confirm;
+use super::control::RunControl;
 use super::delivery::observe;
 use super::engine::Engine;
 use super::progress::Progress;
@@ -15,14 +16,19 @@ use crate::transport::retry::RetryPolicy;
 impl Engine {
     /// # Errors
     /// The platform's, the ledger's when a run holds it, the state's.
-    pub async fn refresh(&self, audience_key: &str, progress: &dyn Progress) -> anyhow::Result<()> {
+    pub async fn refresh(
+        &self,
+        audience_key: &str,
+        control: &dyn RunControl,
+        progress: &dyn Progress,
+    ) -> anyhow::Result<()> {
         let audience = self.config.audience(audience_key)?;
         for name in &audience.destinations {
             let Some(reference) = self.store.audience(audience_key, name).await? else { continue };
             let Some(mut last) = self.last_part(audience_key, name).await? else { continue };
-            let destination = self.open_destination(name, RetryPolicy::default())?;
+            let destination = self.open_destination(name, RetryPolicy::default()).await?;
             let ledger = Mutex::new(tokio::task::block_in_place(|| self.ledgers.hold(audience_key, name))?);
-            let confirmed = confirm(&destination, &ledger, &*self.clock, progress, false).await?;
+            let confirmed = confirm(&destination, &ledger, &*self.clock, progress, control, false).await?;
             let mut upload: UploadSummary = serde_json::from_value(last.upload.clone()).unwrap_or_default();
             upload.match_ranges.extend(confirmed.match_ranges.iter().copied());
             upload.pending_batches = confirmed.pending;

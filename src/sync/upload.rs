@@ -10,6 +10,7 @@ use futures::StreamExt as _;
 use futures::stream::FuturesUnordered;
 use reveil_sdk::{AudienceRef, Batch, Error, ErrorKind, Operation, Receipt, RejectReason, Retry, Upload};
 
+use super::control::RunControl;
 use super::destination::Destination;
 use super::error::SyncError;
 use super::progress::Progress;
@@ -62,6 +63,7 @@ pub struct Uploader<'a> {
     pub ledger: &'a Mutex<Ledger>,
     pub clock: &'a dyn reveil_sdk::Clock,
     pub progress: &'a dyn Progress,
+    pub control: &'a dyn RunControl,
     pub mode: Mode,
     pub operation: Operation,
     pub total: u64,
@@ -95,6 +97,7 @@ impl<'a> Uploader<'a> {
         ledger: &'a Mutex<Ledger>,
         clock: &'a dyn reveil_sdk::Clock,
         progress: &'a dyn Progress,
+        control: &'a dyn RunControl,
         mode: Mode,
         operation: Operation,
         total: u64,
@@ -105,6 +108,7 @@ impl<'a> Uploader<'a> {
             ledger,
             clock,
             progress,
+            control,
             mode,
             operation,
             total,
@@ -207,6 +211,7 @@ impl<'a> Uploader<'a> {
             if batch.is_empty() {
                 continue;
             }
+            self.control.check()?;
             let seq = self.journal(|ledger| ledger.intend(&batch))?;
             let (session, ordinal) = self.place();
             uploaded.requests += 1;

@@ -3,12 +3,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use async_trait::async_trait;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use chrono::{DateTime, Utc};
-use oauth2::{
-    AsyncHttpClient, AuthType, ClientId, ClientSecret, HttpRequest, HttpResponse, RefreshToken, TokenResponse, TokenUrl,
-};
 use reveil_sdk::{Auth, Clock, Error, ErrorKind, Result};
 use ring::rand::SystemRandom;
 use ring::signature::{RSA_PKCS1_SHA256, RsaKeyPair};
@@ -19,16 +17,41 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::Mutex;
 use url::Url;
 
+use super::oauth::{OAuthClient, misshapen, refused, unavailable, unreachable_server};
+
 /// Renewed when this share of the token's life is over.
 const RENEW_AT: f64 = 0.8;
 const ASSERTION_SECS: i64 = 3600;
 
+/// Keeps a grant that several processes share, and what became of it: a refresh token may be good for one use only.
+#[async_trait]
+pub trait TokenKeeper: Send + Sync + std::fmt::Debug {
+    /// A live access token and when it ends. `refused` is one that the platform takes no more.
+    ///
+    /// # Errors
+    /// As [`Authenticator::token`].
+    async fn access_token(
+        &self,
+        http: &reqwest::Client,
+        refused: Option<&SecretString>,
+    ) -> Result<(SecretString, DateTime<Utc>)>;
+}
+
 /// Holds the current token of one destination.
 pub struct Authenticator {
     auth: Auth,
+    /// Gets tokens in place of the grant in `auth`.
+    keeper: Option<Arc<dyn TokenKeeper>>,
     client: reqwest::Client,
     clock: Arc<dyn Clock>,
-    current: Mutex<Option<Token>>,
+    current: Mutex<Current>,
+}
+
+#[derive(Default)]
+struct Current {
+    token: Option<Token>,
+    /// The last one that was invalidated.
+    refused: Option<SecretString>,
 }
 
 struct Token {
@@ -44,7 +67,12 @@ impl std::fmt::Debug for Authenticator {
 
 impl Authenticator {
     pub fn new(auth: Auth, client: reqwest::Client, clock: Arc<dyn Clock>) -> Self {
-        Self { auth, client, clock, current: Mutex::new(None) }
+        Self { auth, keeper: None, client, clock, current: Mutex::default() }
+    }
+
+    /// Lets `keeper` get the tokens.
+    pub fn keep(&mut self, keeper: Arc<dyn TokenKeeper>) {
+        self.keeper = Some(keeper);
     }
 
     /// Whether a 401 can be answered by getting a new token.
@@ -54,7 +82,10 @@ impl Authenticator {
 
     /// Forgets the current token, so that the next call gets a new one.
     pub async fn invalidate(&self) {
-        *self.current.lock().await = None;
+        let mut current = self.current.lock().await;
+        if let Some(token) = current.token.take() {
+            current.refused = Some(token.value);
+        }
     }
 
     /// The token to send, or none.
@@ -69,12 +100,17 @@ impl Authenticator {
                 // Held over the request on purpose: callers that find no token wait for the one being got.
                 let mut current = self.current.lock().await;
                 let now = self.clock.now();
-                if let Some(token) = current.as_ref().filter(|token| now < token.renew_at) {
+                if let Some(token) = current.token.as_ref().filter(|token| now < token.renew_at) {
                     return Ok(Some(token.value.clone()));
                 }
-                let (value, lifetime) = self.grant(now).await?;
-                let renew_at = now + lifetime.mul_f64(RENEW_AT);
-                *current = Some(Token { value: value.clone(), renew_at });
+                let (value, life) = match &self.keeper {
+                    Some(keeper) => {
+                        let (value, ends) = keeper.access_token(&self.client, current.refused.as_ref()).await?;
+                        (value, (ends - now).to_std().unwrap_or_default())
+                    }
+                    None => self.grant(now).await?,
+                };
+                current.token = Some(Token { value: value.clone(), renew_at: now + life.mul_f64(RENEW_AT) });
                 Ok(Some(value))
             }
         }
@@ -83,7 +119,14 @@ impl Authenticator {
     async fn grant(&self, now: DateTime<Utc>) -> Result<(SecretString, Duration)> {
         match &self.auth {
             Auth::RefreshToken { token_url, client_id, client_secret, refresh_token } => {
-                self.refresh(token_url, client_id, client_secret, refresh_token).await
+                let client = OAuthClient {
+                    token_url: token_url.clone(),
+                    client_id: client_id.clone(),
+                    client_secret: Some(client_secret.clone()),
+                };
+                let tokens = client.refresh(&self.client, refresh_token).await?;
+                let life = tokens.life();
+                Ok((tokens.access_token, life))
             }
             Auth::ServiceAccount { token_url, issuer, key_id, private_key_pem, scope } => {
                 let assertion = sign_assertion(token_url, issuer, key_id.as_deref(), private_key_pem, scope, now)?;
@@ -91,34 +134,6 @@ impl Authenticator {
             }
             Auth::None | Auth::Bearer(_) => unreachable!("only renewable tokens are granted"),
         }
-    }
-
-    async fn refresh(
-        &self,
-        token_url: &Url,
-        client_id: &str,
-        client_secret: &SecretString,
-        refresh_token: &SecretString,
-    ) -> Result<(SecretString, Duration)> {
-        let client = oauth2::basic::BasicClient::new(ClientId::new(client_id.to_owned()))
-            .set_client_secret(ClientSecret::new(client_secret.expose_secret().to_owned()))
-            .set_auth_type(AuthType::RequestBody)
-            .set_token_uri(TokenUrl::from_url(token_url.clone()));
-        let reply = client
-            .exchange_refresh_token(&RefreshToken::new(refresh_token.expose_secret().to_owned()))
-            .request_async(&OverReqwest(&self.client))
-            .await
-            .map_err(|error| match error {
-                oauth2::RequestTokenError::ServerResponse(reply) => refused(reply.error().as_ref()),
-                oauth2::RequestTokenError::Request(error) => error,
-                oauth2::RequestTokenError::Parse(..) | oauth2::RequestTokenError::Other(_) => {
-                    Error::new(ErrorKind::Protocol, "GetToken", "the token server's reply is not of the OAuth 2 shape")
-                }
-            })?;
-        Ok((
-            SecretString::from(reply.access_token().secret().clone()),
-            reply.expires_in().unwrap_or(Duration::from_secs(3600)),
-        ))
     }
 
     async fn exchange_assertion(&self, token_url: &Url, assertion: &str) -> Result<(SecretString, Duration)> {
@@ -145,55 +160,11 @@ impl Authenticator {
             let code = serde_json::from_slice::<Refused>(&body).map(|refused| refused.error).unwrap_or_default();
             return Err(match status {
                 400..=403 => refused(&code),
-                _ => Error::new(ErrorKind::from_status(status), "GetToken", "the token server could not answer")
-                    .with("status", status),
+                _ => unavailable(status),
             });
         }
-        let granted: Granted = serde_json::from_slice(&body).map_err(|_| {
-            Error::new(ErrorKind::Protocol, "GetToken", "the token server's reply is not of the OAuth 2 shape")
-        })?;
+        let granted: Granted = serde_json::from_slice(&body).map_err(|_| misshapen())?;
         Ok((SecretString::from(granted.access_token), Duration::from_secs(granted.expires_in.unwrap_or(3600))))
-    }
-}
-
-fn refused(code: &str) -> Error {
-    Error::new(ErrorKind::Auth, "GetToken", "the token server refuses the credential")
-        .with("code", code)
-        .hint("the credential was revoked, has expired or belongs to another client; make a new one and set it again")
-}
-
-fn unreachable_server(error: &reqwest::Error) -> Error {
-    let message =
-        if error.is_timeout() { "the token server did not answer in time" } else { "cannot reach the token server" };
-    Error::new(ErrorKind::Unavailable, "GetToken", message)
-}
-
-/// Lets the `oauth2` crate speak through our own client.
-struct OverReqwest<'a>(&'a reqwest::Client);
-
-impl<'c> AsyncHttpClient<'c> for OverReqwest<'_> {
-    type Error = Error;
-    type Future = std::pin::Pin<Box<dyn Future<Output = Result<HttpResponse, Error>> + Send + 'c>>;
-
-    fn call(&'c self, request: HttpRequest) -> Self::Future {
-        Box::pin(async move {
-            let request = reqwest::Request::try_from(request)
-                .map_err(|_| Error::new(ErrorKind::Config, "GetToken", "the token URL cannot be called"))?;
-            let reply = self.0.execute(request).await.map_err(|error| unreachable_server(&error))?;
-            let status = reply.status();
-            if status.is_server_error() {
-                return Err(Error::new(ErrorKind::Unavailable, "GetToken", "the token server could not answer")
-                    .with("status", status.as_u16()));
-            }
-            let body = reply.bytes().await.map_err(|error| unreachable_server(&error))?;
-            let mut response = HttpResponse::new(body.to_vec());
-            *response.status_mut() = status;
-            // The crate checks the content type; all token servers answer JSON.
-            response
-                .headers_mut()
-                .insert(reqwest::header::CONTENT_TYPE, reqwest::header::HeaderValue::from_static("application/json"));
-            Ok(response)
-        })
     }
 }
 

@@ -1,6 +1,6 @@
 //! One call over `reqwest`, with authorisation, pacing and retries around it.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
@@ -9,9 +9,10 @@ use reveil_sdk::{Auth, Call, Clock, Error, ErrorKind, Interpret, Limits, Reply, 
 use secrecy::ExposeSecret;
 use tracing::debug;
 
-use super::auth::Authenticator;
+use super::auth::{Authenticator, TokenKeeper};
 use super::pace::Pacer;
 use super::retry::{RetryPolicy, with_retry};
+use super::shared::{Meter, Shared};
 
 /// Settings of one destination's transport.
 #[derive(Debug, Clone)]
@@ -29,12 +30,22 @@ impl Default for TransportOptions {
     }
 }
 
+/// Whose calls these are.
+#[derive(Debug, Clone, Copy)]
+pub struct Caller<'a> {
+    pub destination: &'a str,
+    pub connector: &'static str,
+    pub shared: &'a Shared,
+}
+
 /// See the module. One per destination.
 #[derive(Debug)]
 pub struct HttpTransport {
     client: reqwest::Client,
     auth: Authenticator,
-    pacer: Pacer,
+    pacer: Arc<Pacer>,
+    meter: Arc<dyn Meter>,
+    connector: &'static str,
     clock: Arc<dyn Clock>,
     options: TransportOptions,
 }
@@ -42,30 +53,50 @@ pub struct HttpTransport {
 impl HttpTransport {
     /// # Errors
     /// `Config` when the TLS roots of the system cannot be read.
-    pub fn new(auth: Auth, limits: &Limits, clock: Arc<dyn Clock>, options: TransportOptions) -> Result<Self> {
-        // Fails only when a provider is installed already, which is as good.
-        let _ = rustls::crypto::ring::default_provider().install_default();
-        let client = reqwest::Client::builder()
-            .user_agent(concat!("reveil/", env!("CARGO_PKG_VERSION")))
-            .timeout(options.timeout)
-            .connect_timeout(Duration::from_secs(10))
-            .redirect(reqwest::redirect::Policy::none())
-            .build()
-            .map_err(|error| Error::config("cannot set up TLS").source(error))?;
+    pub fn new(
+        auth: Auth,
+        limits: &Limits,
+        clock: Arc<dyn Clock>,
+        options: TransportOptions,
+        caller: Caller<'_>,
+    ) -> Result<Self> {
+        let client = client(options.timeout)?;
         if options.loopback_only {
             check_auth_loopback(&auth)?;
         }
         Ok(Self {
             auth: Authenticator::new(auth, client.clone(), Arc::clone(&clock)),
-            pacer: Pacer::new(limits, Arc::clone(&clock)),
+            pacer: caller.shared.pacer(caller.destination, limits, &clock),
+            meter: Arc::clone(caller.shared.meter()),
+            connector: caller.connector,
             client,
             clock,
             options,
         })
     }
 
+    /// Lets `keeper` get the tokens in place of the grant that the connector named.
+    #[must_use]
+    pub fn keeping(mut self, keeper: Option<Arc<dyn TokenKeeper>>) -> Self {
+        if let Some(keeper) = keeper {
+            self.auth.keep(keeper);
+        }
+        self
+    }
+
     async fn attempt(&self, call: &Call, interpret: &dyn Interpret) -> Result<Reply> {
+        let started = Instant::now();
+        let result = self.interpreted(call, interpret).await;
+        let error = result.as_ref().err().map(Error::kind);
+        self.meter.answered(self.connector, error, started.elapsed());
+        result
+    }
+
+    async fn interpreted(&self, call: &Call, interpret: &dyn Interpret) -> Result<Reply> {
         let reply = self.exchange(call).await?;
+        if reply.status == 429 {
+            self.meter.throttled(self.connector);
+        }
         if let Some(pace) = interpret.pace(&reply) {
             self.pacer.observe(pace);
         }
@@ -129,6 +160,22 @@ impl HttpTransport {
     }
 }
 
+/// The one way to make an HTTP client: our name, bounded times, no redirects.
+///
+/// # Errors
+/// `Config` when the TLS roots of the system cannot be read.
+pub fn client(timeout: Duration) -> Result<reqwest::Client> {
+    // Fails only when a provider is installed already, which is as good.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    reqwest::Client::builder()
+        .user_agent(concat!("reveil/", env!("CARGO_PKG_VERSION")))
+        .timeout(timeout)
+        .connect_timeout(Duration::from_secs(10))
+        .redirect(reqwest::redirect::Policy::none())
+        .build()
+        .map_err(|error| Error::config("cannot set up TLS").source(error))
+}
+
 fn unanswered(call: &Call, error: &reqwest::Error, timeout: Duration) -> Error {
     let host = call.url.host_str().unwrap_or("?");
     let refused = error.is_connect();
@@ -154,7 +201,7 @@ fn retry_after(reply: &Reply, now: chrono::DateTime<chrono::Utc>) -> Option<Dura
     (date.with_timezone(&chrono::Utc) - now).to_std().ok()
 }
 
-fn is_loopback(url: &url::Url) -> bool {
+pub(crate) fn is_loopback(url: &url::Url) -> bool {
     match url.host() {
         Some(url::Host::Ipv4(address)) => address.is_loopback(),
         Some(url::Host::Ipv6(address)) => address.is_loopback(),
@@ -184,7 +231,17 @@ impl Transport for HttpTransport {
         if self.options.loopback_only && !is_loopback(&call.url) {
             return Err(synthetic(call.operation, &call.url));
         }
-        let result = with_retry(self.options.retry, &self.clock, || self.attempt(&call, interpret)).await;
+        let failed_before = Mutex::new(None);
+        let result = with_retry(self.options.retry, &self.clock, || async {
+            let before = *failed_before.lock().expect("no panic while held");
+            if let Some(kind) = before {
+                self.meter.retried(self.connector, kind);
+            }
+            let result = self.attempt(&call, interpret).await;
+            *failed_before.lock().expect("no panic while held") = result.as_ref().err().map(Error::kind);
+            result
+        })
+        .await;
         let reached = !matches!(&result, Err(error) if error.kind() == ErrorKind::Unavailable);
         self.pacer.record(reached);
         result

@@ -9,7 +9,7 @@ use reveil::clock::VirtualClock;
 use reveil::config::{self, Sources};
 use reveil::ledger::Ledgers;
 use reveil::store::Store;
-use reveil::sync::{Engine, Selection, Silent, SyncOptions, SyncReport};
+use reveil::sync::{Engine, Selection, Silent, SyncOptions, SyncReport, Unstoppable};
 use reveil_sandbox::{Sandbox, Settings, Time};
 use reveil_sdk::Clock as _;
 use rusqlite::{Connection, params};
@@ -112,7 +112,7 @@ impl Shop {
         let now = self.clock.now();
         let selection = Selection { audience: audience.into(), as_of: now, destinations: Vec::new() };
         let options = SyncOptions { wait: true, ..SyncOptions::default() };
-        let report = self.engine.sync(&selection, &options, &Silent).await.unwrap();
+        let report = self.engine.sync(&selection, &options, &Unstoppable, &Silent).await.unwrap();
         for destination in &report.destinations {
             assert_eq!(destination.error, None);
             assert!(destination.warnings.iter().all(|warning| !warning.contains("recorded")));
@@ -147,5 +147,6 @@ async fn engine(dir: &Path, db: &Path, sandbox: &Sandbox, clock: &VirtualClock, 
     let store = Store::open(&config.state_dir).await.unwrap();
     let environment = sources.environment;
     let ledgers = Ledgers::on_this_machine(&config.state_dir);
-    Engine { config, base_dir: dir.to_owned(), environment, clock: Arc::new(clock.clone()), store, ledgers }
+    let transport = reveil::transport::Shared::default();
+    Engine { config, base_dir: dir.to_owned(), environment, clock: Arc::new(clock.clone()), store, ledgers, transport }
 }

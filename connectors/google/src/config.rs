@@ -12,8 +12,8 @@ use crate::DESCRIPTOR;
 /// Longest membership Google accepts, in days (announced 2025-02, in force since 2025-04-07).
 pub(crate) const MAX_MEMBERSHIP_DAYS: u32 = 540;
 
-const TOKEN_URL: &str = "https://oauth2.googleapis.com/token";
-const SCOPE: &str = "https://www.googleapis.com/auth/datamanager";
+pub(crate) const TOKEN_URL: &str = "https://oauth2.googleapis.com/token";
+pub(crate) const SCOPE: &str = "https://www.googleapis.com/auth/datamanager";
 /// Account types that own contact-info lists of this connector.
 const OPERATING_TYPES: &[&str] = &["GOOGLE_ADS", "DISPLAY_VIDEO_ADVERTISER", "DISPLAY_VIDEO_PARTNER"];
 /// Every account type of the API (discovery revision 20261106).

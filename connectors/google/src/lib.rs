@@ -12,8 +12,8 @@ use chrono::{DateTime, Utc};
 use http::{HeaderName, HeaderValue, Method};
 use reveil_sdk::identifier::table;
 use reveil_sdk::{
-    AudienceRef, AudienceSpec, AudienceStatus, Auth, Call, Capabilities, Connector, Context, Descriptor, Limits,
-    MatchInformation, MatchObservation, Options, Receipt, Replace, Result, SecretSpec, SettingSpec, Upload,
+    AudienceRef, AudienceSpec, AudienceStatus, Auth, Call, Capabilities, Connector, Context, Descriptor, Grant, Limits,
+    MatchInformation, MatchObservation, OAuthSpec, Options, Receipt, Replace, Result, SecretSpec, SettingSpec, Upload,
     UploadSummary, Verdict,
 };
 use url::Url;
@@ -82,12 +82,29 @@ pub static DESCRIPTOR: Descriptor = Descriptor {
             "Where access tokens come from; default: the key file's, else Google's",
             "https://oauth2.googleapis.com/token",
         ),
+        setting(
+            "authorize_url",
+            "Where `reveil connect` sends the person who grants access; default Google's",
+            "https://accounts.google.com/o/oauth2/v2/auth",
+        ),
     ],
     secrets: &[
         secret("service_account", "Content of a service account's JSON key file"),
         secret("refresh_token", "OAuth refresh token with the datamanager scope, instead of a service account"),
         secret("client_secret", "Secret of the OAuth client; with `refresh_token`"),
     ],
+    // developers.google.com/identity/protocols/oauth2/native-app: without `offline` there is no refresh token, without
+    // `consent` only the first time.
+    oauth: Some(OAuthSpec {
+        authorize_url: "https://accounts.google.com/o/oauth2/v2/auth",
+        token_url: config::TOKEN_URL,
+        scopes: &[config::SCOPE],
+        extra: &[("access_type", "offline"), ("prompt", "consent")],
+        client_id_setting: "client_id",
+        client_secret: "client_secret",
+        token: "refresh_token",
+        grant: Grant::RefreshToken,
+    }),
 };
 
 const fn setting(key: &'static str, help: &'static str, example: &'static str) -> SettingSpec {

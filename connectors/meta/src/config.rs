@@ -74,6 +74,13 @@ struct Given {
     limited_data_use: bool,
     limited_data_use_country: u32,
     limited_data_use_state: u32,
+    /// Read by the framework, for `reveil connect`.
+    #[serde(rename = "app_id")]
+    _app_id: Option<serde_json::Value>,
+    #[serde(rename = "authorize_url")]
+    _authorize_url: Option<Url>,
+    #[serde(rename = "token_url")]
+    _token_url: Option<Url>,
 }
 
 impl Settings {

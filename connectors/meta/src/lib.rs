@@ -17,8 +17,8 @@ use async_trait::async_trait;
 use http::Method;
 use reveil_sdk::identifier::table;
 use reveil_sdk::{
-    AudienceRef, AudienceSpec, AudienceStatus, Auth, Call, Capabilities, Connector, Context, Descriptor, Limits,
-    MatchInformation, MatchObservation, Options, Receipt, Replace, Result, SecretSpec, SettingSpec, Upload,
+    AudienceRef, AudienceSpec, AudienceStatus, Auth, Call, Capabilities, Connector, Context, Descriptor, Grant, Limits,
+    MatchInformation, MatchObservation, OAuthSpec, Options, Receipt, Replace, Result, SecretSpec, SettingSpec, Upload,
     UploadSummary,
 };
 use secrecy::ExposeSecret;
@@ -121,6 +121,24 @@ pub static DESCRIPTOR: Descriptor = Descriptor {
             help: "State for Limited Data Use: 1000 = California, 0 (default) = Meta geolocates.",
             example: "1000",
         },
+        SettingSpec {
+            key: "app_id",
+            required: false,
+            help: "The app that `reveil connect` asks access for.",
+            example: "\"1234567890\"",
+        },
+        SettingSpec {
+            key: "authorize_url",
+            required: false,
+            help: "Where `reveil connect` sends the person who grants access; default Meta's login dialogue.",
+            example: "\"https://www.facebook.com/v26.0/dialog/oauth\"",
+        },
+        SettingSpec {
+            key: "token_url",
+            required: false,
+            help: "Where `reveil connect` gets and renews tokens; default Meta's.",
+            example: "\"https://graph.facebook.com/v26.0/oauth/access_token\"",
+        },
     ],
     secrets: &[
         SecretSpec { key: "token", required: true, help: "System user access token with ads_management and ads_read." },
@@ -130,6 +148,19 @@ pub static DESCRIPTOR: Descriptor = Descriptor {
             help: "Secret of the app the token belongs to; every call then carries appsecret_proof.",
         },
     ],
+    // A system user's token, made in Business Manager, is the better credential for a daemon; this one ends after some
+    // 60 days unless it is renewed. UNVERIFIED: that the dialogue takes a loopback redirect outside development mode
+    // (else use `reveil connect --paste --redirect-uri`), that it heeds PKCE, and the parameters of the exchange.
+    oauth: Some(OAuthSpec {
+        authorize_url: "https://www.facebook.com/v26.0/dialog/oauth",
+        token_url: "https://graph.facebook.com/v26.0/oauth/access_token",
+        scopes: &["ads_management", "ads_read"],
+        extra: &[],
+        client_id_setting: "app_id",
+        client_secret: "app_secret",
+        token: "token",
+        grant: Grant::LongLivedToken { exchange: "fb_exchange_token" },
+    }),
 };
 
 /// Makes the connector of one destination.

@@ -69,6 +69,36 @@ pub struct SecretSpec {
     pub help: &'static str,
 }
 
+/// How a person grants access in a browser: OAuth 2 authorization code with PKCE. The framework leads them there, gets
+/// the tokens, keeps them sealed and fresh.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct OAuthSpec {
+    /// Where the person says yes; the setting `authorize_url` replaces it.
+    pub authorize_url: &'static str,
+    /// Where the code becomes a token; the setting `token_url` replaces it.
+    pub token_url: &'static str,
+    pub scopes: &'static [&'static str],
+    /// Parameters of the authorization request that only this platform has.
+    pub extra: &'static [(&'static str, &'static str)],
+    /// The setting that names the OAuth client.
+    pub client_id_setting: &'static str,
+    /// The secret of [`Descriptor::secrets`] that proves the client.
+    pub client_secret: &'static str,
+    /// The secret of [`Descriptor::secrets`] that the grant becomes.
+    pub token: &'static str,
+    pub grant: Grant,
+}
+
+/// What is kept of a grant.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Grant {
+    /// A refresh token, which gets short-lived access tokens.
+    RefreshToken,
+    /// An access token, exchanged for one of long life and, while it lives, for a new one: `grant_type` and the
+    /// parameter that carries the present token both have this name.
+    LongLivedToken { exchange: &'static str },
+}
+
 /// See the module. One `static` per connector.
 #[derive(Debug, Clone, Copy)]
 pub struct Descriptor {
@@ -85,4 +115,6 @@ pub struct Descriptor {
     pub match_information: MatchInformation,
     pub settings: &'static [SettingSpec],
     pub secrets: &'static [SecretSpec],
+    /// How a person can grant access; `None` when the credential is made on the platform's own pages.
+    pub oauth: Option<OAuthSpec>,
 }

@@ -19,7 +19,9 @@ pub mod testing;
 pub use audience::{AudienceRef, AudienceSpec, AudienceStatus, SizeBounds};
 pub use connector::{Connector, Options, Upload};
 pub use context::{Auth, Call, Clock, Context, Interpret, Pace, Reply, SystemClock, Transport};
-pub use descriptor::{Capabilities, Descriptor, Limits, MatchInformation, Replace, SecretSpec, SettingSpec};
+pub use descriptor::{
+    Capabilities, Descriptor, Grant, Limits, MatchInformation, OAuthSpec, Replace, SecretSpec, SettingSpec,
+};
 pub use error::{Error, ErrorKind, Result, Retry};
 pub use identifier::{Encoding, IdentifierKind, IdentifierSpec, IdentifierTable};
 pub use member::{Batch, Consent, ConsentState, MemberBuf, MemberKey, MemberRef, Operation, ValueRef};

@@ -12,6 +12,7 @@ use super::{json, text};
 use crate::cli::setup::{Global, engine};
 use crate::config::Config;
 use crate::roi::Currency;
+use crate::store::audit::local_actor;
 use crate::store::deliveries::DeliveryFigures;
 
 /// Options of `roi deliveries`; without any, shows what is known.
@@ -37,7 +38,7 @@ pub async fn run(global: &Global, args: &DeliveriesArgs, out: &mut dyn Write) ->
         let flights = read(path, &engine.config)?;
         engine.store.save_deliveries(&flights).await?;
         let detail = serde_json::json!({ "flights": flights.len() });
-        engine.store.audit(engine.clock.now(), "import_deliveries", &detail).await?;
+        engine.store.audit(engine.clock.now(), &local_actor(), "import_deliveries", "deliveries", &detail).await?;
         if !args.json {
             writeln!(out, "Took over {} flight(s).", flights.len())?;
         }

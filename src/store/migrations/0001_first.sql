@@ -1,4 +1,5 @@
--- State of Réveil: what ran, what it said, where the audiences are. Never an identifier or a digest.
+-- What one machine's runs wrote before there was a service. Databases of that time have these tables already.
+-- Never an identifier or a digest.
 CREATE TABLE IF NOT EXISTS audience (
     audience     TEXT NOT NULL,
     destination  TEXT NOT NULL,
@@ -12,11 +13,10 @@ CREATE TABLE IF NOT EXISTS run (
     as_of        TEXT NOT NULL,
     started_at   TEXT NOT NULL,
     finished_at  TEXT,
-    state        TEXT NOT NULL,          -- running | done | pending | partial | failed
-    segment      TEXT,                   -- JSON: the funnel
+    state        TEXT NOT NULL,
+    segment      TEXT,
     error        TEXT
 );
-CREATE INDEX IF NOT EXISTS run_by_audience ON run (audience, started_at DESC);
 CREATE TABLE IF NOT EXISTS run_destination (
     run_id       TEXT NOT NULL REFERENCES run (id),
     destination  TEXT NOT NULL,
@@ -28,24 +28,24 @@ CREATE TABLE IF NOT EXISTS run_destination (
     PRIMARY KEY (run_id, destination)
 );
 CREATE TABLE IF NOT EXISTS observation (
-    id           INTEGER PRIMARY KEY,
+    id           {row_id},
     audience     TEXT NOT NULL,
     destination  TEXT NOT NULL,
     connector    TEXT NOT NULL,
     run_id       TEXT,
     as_of        TEXT NOT NULL,
-    sent         INTEGER NOT NULL,
+    sent         BIGINT NOT NULL,
     kind         TEXT NOT NULL,
-    low          REAL,
-    high         REAL,
-    matched      INTEGER,
+    low          DOUBLE PRECISION,
+    high         DOUBLE PRECISION,
+    matched      BIGINT,
     definition   TEXT NOT NULL,
-    rules_version INTEGER NOT NULL,
-    primary_reading INTEGER NOT NULL
+    rules_version BIGINT NOT NULL,
+    primary_reading BOOLEAN NOT NULL
 );
 CREATE INDEX IF NOT EXISTS observation_by_audience ON observation (audience, destination, as_of);
 CREATE TABLE IF NOT EXISTS audit (
-    id           INTEGER PRIMARY KEY,
+    id           {row_id},
     at           TEXT NOT NULL,
     actor        TEXT NOT NULL,
     action       TEXT NOT NULL,
@@ -57,11 +57,11 @@ CREATE TABLE IF NOT EXISTS delivery (
     destination  TEXT NOT NULL,
     first_day    TEXT NOT NULL,          -- date
     last_day     TEXT NOT NULL,          -- date, included
-    impressions  INTEGER NOT NULL,
-    reach        INTEGER,
-    clicks       INTEGER,
-    spend        REAL,
-    orders       INTEGER,
+    impressions  BIGINT NOT NULL,
+    reach        BIGINT,
+    clicks       BIGINT,
+    spend        DOUBLE PRECISION,
+    orders       BIGINT,
     currency     TEXT,
     PRIMARY KEY (audience, destination, first_day, last_day)
 );

@@ -1,0 +1,137 @@
+//! `reveil serve`: what the process is made of, and what its edges (HTTP, signals, command line) may ask of it.
+//!
+//! - [`Daemon`]: the state that scheduler, workers, alerts and the HTTP server share.
+//! - [`reload`]: a new configuration, checked whole and taken whole.
+//! - [`readiness`]: whether the process can do its work.
+//!
+//! Time comes from the clock that is handed in; nothing here reads the machine's.
+
+pub mod readiness;
+pub mod reload;
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use chrono::{DateTime, Utc};
+use reveil_sdk::Clock;
+use tokio::sync::{Notify, watch};
+
+use crate::config::{Config, Sources};
+use crate::ledger::Ledgers;
+use crate::store::Store;
+use crate::sync::Engine;
+use crate::telemetry::Metrics;
+use crate::transport::Shared;
+
+pub use readiness::{Condition, Readiness};
+pub use reload::{Change, ConfigFile};
+
+/// A configuration as it was loaded: whole and checked. Runs keep the one they began with.
+#[derive(Debug)]
+pub struct Loaded {
+    pub config: Config,
+    /// Relative paths of the config start here.
+    pub base_dir: PathBuf,
+    pub environment: HashMap<String, String>,
+    pub at: DateTime<Utc>,
+}
+
+/// See the module.
+#[derive(Debug)]
+pub struct Daemon {
+    loaded: watch::Sender<Arc<Loaded>>,
+    file: ConfigFile,
+    store: Store,
+    clock: Arc<dyn Clock>,
+    metrics: Arc<Metrics>,
+    ledgers: Ledgers,
+    transport: Shared,
+    wake: Notify,
+    pulse: readiness::Pulse,
+    /// Names this process in leases.
+    owner: String,
+    reloading: tokio::sync::Mutex<()>,
+}
+
+impl Daemon {
+    /// A daemon on a configuration that was loaded and checked.
+    pub fn new(file: ConfigFile, config: Config, sources: Sources, store: Store, clock: Arc<dyn Clock>) -> Arc<Self> {
+        let metrics = Arc::new(Metrics::default());
+        let loaded = Loaded { config, base_dir: file.base_dir(), environment: sources.environment, at: clock.now() };
+        Arc::new(Self {
+            ledgers: Ledgers::on_this_machine(&loaded.config.state_dir),
+            loaded: watch::Sender::new(Arc::new(loaded)),
+            file,
+            store,
+            transport: Shared::metered(Arc::clone(&metrics) as Arc<dyn crate::transport::Meter>),
+            metrics,
+            wake: Notify::new(),
+            pulse: readiness::Pulse::new(clock.now()),
+            owner: owner(),
+            clock,
+            reloading: tokio::sync::Mutex::new(()),
+        })
+    }
+
+    /// The configuration of this moment.
+    pub fn loaded(&self) -> Arc<Loaded> {
+        Arc::clone(&self.loaded.borrow())
+    }
+
+    /// Tells when the configuration changes.
+    pub fn watch(&self) -> watch::Receiver<Arc<Loaded>> {
+        self.loaded.subscribe()
+    }
+
+    /// An engine on the configuration of this moment.
+    pub fn engine(&self) -> Engine {
+        let loaded = self.loaded();
+        Engine {
+            config: loaded.config.clone(),
+            base_dir: loaded.base_dir.clone(),
+            environment: loaded.environment.clone(),
+            clock: Arc::clone(&self.clock),
+            store: self.store.clone(),
+            ledgers: self.ledgers.clone(),
+            transport: self.transport.clone(),
+        }
+    }
+
+    pub fn store(&self) -> &Store {
+        &self.store
+    }
+
+    pub fn clock(&self) -> &Arc<dyn Clock> {
+        &self.clock
+    }
+
+    pub fn metrics(&self) -> &Arc<Metrics> {
+        &self.metrics
+    }
+
+    /// Who this process is in leases.
+    pub fn owner(&self) -> &str {
+        &self.owner
+    }
+
+    /// Lets scheduler and workers look for work now.
+    pub fn wake(&self) {
+        self.wake.notify_waiters();
+    }
+
+    /// Ends when somebody [`wake`](Self::wake)s.
+    pub async fn woken(&self) {
+        self.wake.notified().await;
+    }
+}
+
+/// Host, process and a random part: two containers can both be process 1 of a host of the same name.
+fn owner() -> String {
+    let mut random = [0; 4];
+    // Without randomness host and process still tell most apart.
+    let _ = ring::rand::SecureRandom::fill(&ring::rand::SystemRandom::new(), &mut random);
+    let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    let host = if host.trim().is_empty() { "host" } else { host.trim() };
+    format!("{host}:{}:{}", std::process::id(), const_hex::encode(random))
+}
