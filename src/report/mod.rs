@@ -2,6 +2,7 @@
 //! later the API and the pages show the same ones.
 
 pub mod campaign;
+pub mod history;
 pub mod identifiers;
 pub mod lift;
 pub mod match_rates;

@@ -119,7 +119,7 @@ mod tests {
             for i in 1..1000 {
                 let u = f64::from(i) / 1000.0;
                 let (got, want) = (table.at(u), beta_quantile(u, a, b));
-                assert!((got - want).abs() < 2e-4 * spread, "Beta({a},{b}) at {u}: {got}, want {want}");
+                assert!((got - want).abs() < 5e-4 * spread, "Beta({a},{b}) at {u}: {got}, want {want}");
             }
             for u in [1e-9, 1e-5, 1.0 - 1e-5, 1.0 - 1e-9] {
                 assert!((0.0..=1.0).contains(&table.at(u)));

@@ -47,6 +47,7 @@ impl Summary {
         let places = [0.05, 0.25, 0.50, 0.75, 0.95].map(|p| p * last as f64);
         let mut wanted: Vec<usize> =
             places.iter().flat_map(|place| [*place as usize, (*place as usize + 1).min(last)]).collect();
+        wanted.sort_unstable();
         wanted.dedup();
         let mut found = vec![0; wanted.len()];
         pick(&mut keys, 0, &wanted, &mut found);

@@ -15,6 +15,7 @@ mod database;
 pub mod deliveries;
 mod error;
 pub mod events;
+pub mod experiments;
 pub mod forget;
 pub mod health;
 pub mod idempotency;
