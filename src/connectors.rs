@@ -1,5 +1,7 @@
 //! The registry: one feature-gated line per built-in connector, and how a destination of the config becomes one.
 
+mod facts;
+
 use std::collections::BTreeMap;
 use std::path::Path;
 
@@ -11,6 +13,8 @@ use crate::config::destination::{Credentials, SecretSource};
 use crate::vault::credential::{self, StoredGrant};
 use crate::vault::keeper::closed;
 use crate::vault::{Vault, VaultError};
+
+pub use facts::ConnectorFacts;
 
 /// A connector that is compiled in.
 #[derive(Debug, Clone, Copy)]

@@ -1,8 +1,10 @@
 //! The arms of one run: every customer a destination's target holds after all rules, and every one withheld from it.
 
-use super::{Arm, AssignmentError, Merger, Record, path, planned_share};
+use std::path::Path;
+
+use super::{Arm, AssignmentError, Merger, Record, path, planned_share, shared};
 use crate::identity::Arm as Draw;
-use crate::ledger::Ledgers;
+use crate::ledger::{Ledgers, Target};
 use crate::sync::gather::Gathered;
 use crate::sync::refine::{Decision, Refiner};
 
@@ -19,7 +21,7 @@ pub fn record_run(
     delivered: &[&str],
     day: u16,
 ) -> Result<u64, AssignmentError> {
-    let targets: Vec<_> = gathered
+    let targets: Vec<&Target> = gathered
         .destinations
         .iter()
         .filter(|prepared| delivered.contains(&prepared.name.as_str()))
@@ -28,8 +30,23 @@ pub fn record_run(
     if gathered.holdout.is_none() || targets.is_empty() {
         return Ok(0);
     }
+    let path = path(&ledgers.audience_dir(audience), draws);
+    let merge = |path: &Path| merge(path, draws, gathered, &targets, day);
+    match ledgers.shared() {
+        None => merge(&path),
+        Some(store) => shared::add(ledgers, store, audience, &path, merge),
+    }
+}
+
+fn merge(
+    path: &Path,
+    draws: &[Draw],
+    gathered: &Gathered,
+    targets: &[&Target],
+    day: u16,
+) -> Result<u64, AssignmentError> {
     let planned = planned_share(draws);
-    let mut merger = Merger::start(&path(&ledgers.audience_dir(audience), draws))?;
+    let mut merger = Merger::start(path)?;
     let mut refiner = Refiner::new(gathered);
     let (mut chunk, mut out, mut assigned) = (Vec::new(), reveil_sdk::MemberBuf::new(), Vec::new());
     // Buckets follow the leading bits of the key, and one run cuts all its targets alike.
@@ -37,7 +54,7 @@ pub fn record_run(
     assert!(targets.iter().all(|target| target.buckets() == buckets), "targets of one run are cut alike");
     for bucket in 0..buckets {
         assigned.clear();
-        for target in &targets {
+        for target in targets {
             target.each(bucket, &mut chunk, |row| match refiner.decide(row, &mut out) {
                 Decision::Send => assigned.push((row.member.key(), Arm::Treated)),
                 Decision::HeldOut => assigned.push((row.member.key(), Arm::Holdout)),

@@ -3,6 +3,7 @@
 //!
 //! - [`file`]: the private file beside the ledgers, sorted fixed-width records, replaced as a whole.
 //! - [`collect`]: the arms of one run, out of what it gathered.
+//! - `shared`: the file where several replicas share the ledgers; the one on a machine is a copy then.
 //!
 //! Treated is who went into a destination's target after all rules; held out is who was withheld by the last of them,
 //! so both arms could have been uploaded. A customer keeps the first arm and the first day for good: whoever changed
@@ -11,6 +12,7 @@
 
 pub mod collect;
 pub mod file;
+mod shared;
 #[cfg(test)]
 mod tests;
 
@@ -33,6 +35,8 @@ pub enum AssignmentError {
     Io { what: &'static str, path: PathBuf, source: std::io::Error },
     #[error("{path} is damaged; restore it from a backup, or delete it and let the next sync begin a new experiment")]
     Damaged { path: PathBuf },
+    #[error("other runs keep adding to {path}; run again")]
+    Contended { path: PathBuf },
     #[error(transparent)]
     Ledger(#[from] crate::ledger::LedgerError),
 }
@@ -82,6 +86,9 @@ pub fn planned_share(draws: &[Draw]) -> u32 {
 /// Files.
 pub fn find(ledgers: &Ledgers, audience: &str, draws: &[Draw]) -> Result<Option<PathBuf>, AssignmentError> {
     let path = path(&ledgers.audience_dir(audience), draws);
+    if let Some(shared) = ledgers.shared() {
+        shared::bring(ledgers, shared, audience, &path)?;
+    }
     Ok(path.exists().then_some(path))
 }
 

@@ -8,6 +8,8 @@ use proptest::prelude::{ProptestConfig, any, proptest};
 
 use super::{Arm, AssignmentError, Assignments, Merger, PLANNED_SCALE, Record, path, planned_share};
 use crate::identity::Arm as Draw;
+use crate::ledger::Ledgers;
+use crate::ledger::shared::tests::cloud::Cloud;
 use reveil_sdk::MemberKey;
 
 fn draw(salt: &str, holdout_bps: u16) -> Draw {
@@ -87,4 +89,88 @@ fn another_salt_is_another_experiment_and_shares_multiply() {
     assert_eq!(planned_share(&[draw("a", 200), draw("b", 1_000)]), 11_800_000);
     assert_eq!(planned_share(&[draw("a", 1), draw("b", 1)]), 19_999);
     assert_eq!(planned_share(&[]), 0);
+}
+
+fn assigned(key: u8, arm: Arm, day: u16) -> Record {
+    Record { key: MemberKey([key; 12]), arm, day, planned: 5 }
+}
+
+/// What a run of this replica adds.
+fn add(ledgers: &Ledgers, records: &[Record]) -> Result<u64, AssignmentError> {
+    let file = path(&ledgers.audience_dir("a"), &[draw("a", 100)]);
+    super::shared::add(ledgers, ledgers.shared().unwrap(), "a", &file, |file| {
+        let mut merger = Merger::start(file)?;
+        records.iter().try_for_each(|record| merger.push(*record))?;
+        merger.finish()
+    })
+}
+
+fn found(ledgers: &Ledgers) -> Vec<Record> {
+    let file = super::find(ledgers, "a", &[draw("a", 100)]).unwrap();
+    file.map_or_else(Vec::new, |file| read(&file).unwrap())
+}
+
+/// A second replica adds before any operation of the first one's; the first may also end there.
+#[test]
+fn replicas_that_add_at_once_keep_what_each_added() {
+    let ours = [assigned(1, Arm::Treated, 10), assigned(2, Arm::Holdout, 10)];
+    let theirs = [assigned(2, Arm::Treated, 11), assigned(3, Arm::Treated, 11)];
+    for operation in 1.. {
+        let cloud = Cloud::new();
+        let (first, second) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        add(&Ledgers::in_store(cloud.shared(), first.path()), &[assigned(9, Arm::Treated, 9)]).unwrap();
+        let client = cloud.client();
+        let (hook, dir) = (cloud.clone(), second.path().to_owned());
+        client.interrupt_at(operation, move || {
+            assert!(add(&Ledgers::in_store(hook.shared(), &dir), &theirs).unwrap() >= 1);
+        });
+        let added = add(&Ledgers::in_store(client.shared(), first.path()), &ours).unwrap();
+        let calm = client.calm();
+        let known = found(&Ledgers::in_store(cloud.shared(), second.path()));
+        assert_eq!(known, found(&Ledgers::in_store(cloud.shared(), first.path())));
+        if calm {
+            assert_eq!((added, known.len()), (2, 3));
+            break;
+        }
+        let first_wins = [ours[0], ours[1], theirs[1]];
+        let second_wins = [ours[0], theirs[0], theirs[1]];
+        assert!(known[..3] == first_wins || known[..3] == second_wins, "{operation}: {known:?}");
+        assert_eq!(known.len(), 4);
+    }
+}
+
+#[test]
+fn a_run_that_dies_adds_all_or_nothing_and_old_versions_go() {
+    let ours = [assigned(1, Arm::Treated, 10)];
+    for done in [false, true] {
+        for operation in 1.. {
+            let cloud = Cloud::new();
+            let dir = tempfile::tempdir().unwrap();
+            let dying = cloud.client().dies_at(operation, done);
+            let result = add(&Ledgers::in_store(dying.shared(), dir.path()), &ours);
+            let ledgers = Ledgers::in_store(cloud.shared(), dir.path());
+            if !dying.is_dead() {
+                result.unwrap();
+                break;
+            }
+            assert!(found(&ledgers).len() <= 1);
+            add(&ledgers, &ours).unwrap();
+            assert_eq!(found(&ledgers), ours);
+        }
+    }
+    let cloud = Cloud::new();
+    let dir = tempfile::tempdir().unwrap();
+    let ledgers = Ledgers::in_store(cloud.shared(), dir.path());
+    (0..9).for_each(|day| assert_eq!(add(&ledgers, &[assigned(day, Arm::Treated, day.into())]).unwrap(), 1));
+    assert_eq!(add(&ledgers, &[assigned(0, Arm::Holdout, 20)]).unwrap(), 0);
+    assert_eq!(cloud.names().len(), 4, "two versions and their files");
+    // What one machine had before there was a store.
+    let own = path(&ledgers.own_audience_dir("b"), &[draw("b", 100)]);
+    std::fs::create_dir_all(own.parent().unwrap()).unwrap();
+    let mut merger = Merger::start(&own).unwrap();
+    merger.push(ours[0]).unwrap();
+    merger.finish().unwrap();
+    let file = super::find(&ledgers, "b", &[draw("b", 100)]).unwrap().unwrap();
+    assert_eq!(read(&file).unwrap(), ours);
+    assert_ne!(file, own);
 }

@@ -1,12 +1,11 @@
 //! `reveil connector`: what platforms this build knows and what each declares.
 
 use clap::Subcommand;
-use reveil_sdk::Replace;
 
 use super::exit::Exit;
 use super::setup::print_json;
 use super::table::{Align, Table, count};
-use crate::connectors;
+use crate::connectors::{self, ConnectorFacts};
 
 /// See the module.
 #[derive(Debug, Subcommand)]
@@ -24,7 +23,8 @@ pub enum ConnectorCommand {
 pub fn run(command: &ConnectorCommand) -> anyhow::Result<Exit> {
     let ConnectorCommand::List { json } = command;
     if *json {
-        let documents: Vec<_> = connectors::all().iter().map(|builtin| document(builtin.descriptor)).collect();
+        let documents: Vec<_> =
+            connectors::all().iter().map(|builtin| ConnectorFacts::of(builtin.descriptor)).collect();
         print_json(&serde_json::json!({ "connectors": documents }))?;
         return Ok(Exit::Done);
     }
@@ -57,31 +57,4 @@ pub fn run(command: &ConnectorCommand) -> anyhow::Result<Exit> {
         println!("{}", table.render(2));
     }
     Ok(Exit::Done)
-}
-
-fn document(descriptor: &reveil_sdk::Descriptor) -> serde_json::Value {
-    let replace = match descriptor.capabilities.replace {
-        Replace::No => "no",
-        Replace::Swap => "swap",
-        Replace::Sweep => "sweep",
-    };
-    serde_json::json!({
-        "slug": descriptor.slug,
-        "label": descriptor.label,
-        "api_version": descriptor.api_version,
-        "rules_version": descriptor.identifiers.version,
-        "identifiers": descriptor.identifiers.identifiers.iter().map(|spec| spec.kind.name()).collect::<Vec<_>>(),
-        "replace": replace,
-        "asynchronous": descriptor.capabilities.asynchronous,
-        "max_batch_members": descriptor.limits.max_batch_members,
-        "membership_days": descriptor.limits.membership_days,
-        "min_audience": descriptor.limits.min_audience,
-        "match_definition": descriptor.match_information.definition,
-        "settings": descriptor.settings.iter().map(|setting| serde_json::json!({
-            "key": setting.key, "required": setting.required, "help": setting.help, "example": setting.example,
-        })).collect::<Vec<_>>(),
-        "secrets": descriptor.secrets.iter().map(|secret| serde_json::json!({
-            "key": secret.key, "required": secret.required, "help": secret.help,
-        })).collect::<Vec<_>>(),
-    })
 }

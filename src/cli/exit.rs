@@ -7,6 +7,7 @@ use reveil_sdk::{Error, ErrorKind, Retry};
 use crate::config::Faults;
 use crate::ledger::LedgerError;
 use crate::sync::SyncError;
+use crate::vault::VaultError;
 use crate::warehouse;
 
 /// What the process says to whoever started it.
@@ -98,6 +99,10 @@ fn code(error: &anyhow::Error) -> Exit {
                 (_, Retry::Exhausted) => Exit::TryLater,
                 _ => Exit::Failed,
             };
+        }
+        match cause.downcast_ref::<VaultError>() {
+            Some(VaultError::Store(_)) | None => {}
+            Some(_) => return Exit::Usage,
         }
         if matches!(cause.downcast_ref::<SyncError>(), Some(SyncError::Busy)) {
             return Exit::TryLater;

@@ -2,6 +2,7 @@
 
 pub mod audience;
 pub mod check;
+pub mod connect;
 pub mod connector;
 pub mod demo;
 pub mod exit;
@@ -19,7 +20,10 @@ pub mod setup;
 pub mod status;
 pub mod sync;
 pub mod table;
+pub mod token;
+pub mod vault;
 
+use std::io::Write as _;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
@@ -67,6 +71,11 @@ enum Command {
     Holdout(holdout::HoldoutCommand),
     /// How a platform's rules treat identifiers of your own
     Identify(identify::IdentifyArgs),
+    /// Grant access to a destination in a browser; the tokens go into the vault
+    Connect(connect::ConnectArgs),
+    /// The master key and the secrets sealed with it
+    #[command(subcommand)]
+    Vault(vault::VaultCommand),
     /// The platforms this build knows
     #[command(subcommand)]
     Connector(connector::ConnectorCommand),
@@ -75,6 +84,11 @@ enum Command {
     Audience(audience::AudienceCommand),
     /// Simulated platforms on this machine
     Sandbox(sandbox::SandboxArgs),
+    /// Who may call the HTTP API
+    #[command(subcommand)]
+    Token(token::TokenCommand),
+    /// The OpenAPI document of the HTTP API on stdout
+    Openapi,
     /// Shell completions on stdout
     Completions { shell: clap_complete::Shell },
     /// Runs an ADBC driver for the parent process
@@ -118,9 +132,16 @@ async fn run(cli: Cli) -> anyhow::Result<Exit> {
         Command::Roi(command) => roi::run(&global, command, &mut out).await.map(|()| Exit::Done),
         Command::Holdout(command) => holdout::run(command, &mut out).map(|()| Exit::Done),
         Command::Identify(args) => identify::run(&args),
+        Command::Connect(args) => connect::run(&global, args).await,
+        Command::Vault(command) => vault::run(&global, command).await,
         Command::Connector(command) => connector::run(&command),
         Command::Audience(command) => audience::run(&global, command).await,
         Command::Sandbox(args) => sandbox::run(args).await,
+        Command::Token(command) => token::run(&global, command).await,
+        Command::Openapi => {
+            write!(out, "{}", crate::http::openapi::pretty())?;
+            Ok(Exit::Done)
+        }
         Command::Completions { shell } => {
             use clap::CommandFactory as _;
             clap_complete::generate(shell, &mut Cli::command(), "reveil", &mut out);

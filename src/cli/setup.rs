@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use anyhow::Context as _;
 use clap::Args;
+use reveil_sdk::Clock;
 
 use crate::clock::MachineClock;
 pub use crate::clock::instant;
@@ -60,12 +61,13 @@ pub async fn engine(global: &Global) -> anyhow::Result<Engine> {
     let (config, sources) = load(global)?;
     let store = Store::connect(&config.state, &config.state_dir).await?;
     let base_dir = global.config.parent().map_or_else(|| PathBuf::from("."), Path::to_path_buf);
-    let ledgers = Ledgers::on_this_machine(&config.state_dir);
+    let clock: Arc<dyn Clock> = Arc::new(MachineClock);
+    let ledgers = Ledgers::open(&config.ledger, &config.state_dir, &sources.environment, &clock)?;
     Ok(Engine {
         config,
         base_dir,
         environment: sources.environment,
-        clock: Arc::new(MachineClock),
+        clock,
         store,
         transport: Shared::default(),
         ledgers,

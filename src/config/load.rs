@@ -284,8 +284,10 @@ impl Config {
     /// What can be seen to be wrong once everything has its type.
     fn faults(&self) -> Vec<(String, String)> {
         let mut faults = self.guards.faults();
+        faults.extend(self.ledger.faults());
         faults.extend(self.holdout.faults());
         faults.extend(self.roi.faults());
+        faults.extend(self.server.faults());
         faults.extend(self.state.faults());
         faults.extend(self.scheduler.faults());
         faults.extend(self.alerts.faults());
@@ -309,6 +311,14 @@ impl Config {
         }
         if self.audience.is_empty() {
             faults.push(("audience".into(), "no audience is defined; add one as [audience.<key>]".into()));
+        }
+        let names = self.audience.keys().map(|key| ("audience", key));
+        for (section, name) in names.chain(self.destination.keys().map(|name| ("destination", name))) {
+            if !is_plain_name(name) {
+                // They are parts of addresses and of file names.
+                let message = "is no name; use up to 100 letters, digits, `.`, `_` and `-`, a letter or digit first";
+                faults.push((format!("{section}.{name}"), message.to_owned()));
+            }
         }
         for (key, audience) in &self.audience {
             let definition = format!("audience.{key}.inactive");
@@ -335,4 +345,10 @@ impl Config {
         }
         faults
     }
+}
+
+fn is_plain_name(name: &str) -> bool {
+    name.len() <= 100
+        && name.starts_with(|first: char| first.is_ascii_alphanumeric())
+        && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(&byte))
 }

@@ -9,6 +9,7 @@ pub mod destination;
 pub mod eligibility;
 pub mod guards;
 pub mod holdout;
+pub mod ledger;
 pub mod load;
 pub mod lost;
 pub mod period;
@@ -34,6 +35,7 @@ pub use destination::DestinationConfig;
 pub use eligibility::EligibilityConfig;
 pub use guards::GuardsConfig;
 pub use holdout::HoldoutConfig;
+pub use ledger::LedgerConfig;
 pub use load::{Fault, Faults, Sources, load};
 pub use lost::LostConfig;
 pub use period::Period;
@@ -54,6 +56,9 @@ pub struct Config {
     /// keep it as private as the warehouse.
     #[serde(default = "default_state_dir")]
     pub state_dir: PathBuf,
+    /// Where the ledgers of several replicas are; on this machine when it is missing.
+    #[serde(default)]
+    pub ledger: LedgerConfig,
     /// Where runs, jobs and the audit log are kept.
     #[serde(default)]
     pub state: StateConfig,
@@ -80,15 +85,15 @@ pub struct Config {
     /// How `reveil serve` works through its queue.
     #[serde(default)]
     pub scheduler: SchedulerConfig,
-    /// Where `reveil serve` listens.
-    #[serde(default)]
-    pub server: ServerConfig,
     /// What people are told, and where.
     #[serde(default)]
     pub alerts: AlertsConfig,
     /// What secrets in the state are sealed with.
     #[serde(default)]
     pub vault: VaultConfig,
+    /// Where `reveil serve` listens, and how much it takes from whom.
+    #[serde(default)]
+    pub server: ServerConfig,
     /// Audiences by key: `[audience.dormant]`.
     #[serde(default)]
     pub audience: BTreeMap<String, AudienceConfig>,

@@ -18,7 +18,7 @@ use reveil_sdk::Clock;
 use tokio::sync::{Notify, watch};
 
 use crate::config::{Config, Sources};
-use crate::ledger::Ledgers;
+use crate::ledger::{self, Ledgers};
 use crate::store::Store;
 use crate::sync::Engine;
 use crate::telemetry::Metrics;
@@ -56,11 +56,21 @@ pub struct Daemon {
 
 impl Daemon {
     /// A daemon on a configuration that was loaded and checked.
-    pub fn new(file: ConfigFile, config: Config, sources: Sources, store: Store, clock: Arc<dyn Clock>) -> Arc<Self> {
+    ///
+    /// # Errors
+    /// The store of the ledgers cannot be used.
+    pub fn new(
+        file: ConfigFile,
+        config: Config,
+        sources: Sources,
+        store: Store,
+        clock: Arc<dyn Clock>,
+    ) -> ledger::Result<Arc<Self>> {
+        let ledgers = Ledgers::open(&config.ledger, &config.state_dir, &sources.environment, &clock)?;
         let metrics = Arc::new(Metrics::default());
         let loaded = Loaded { config, base_dir: file.base_dir(), environment: sources.environment, at: clock.now() };
-        Arc::new(Self {
-            ledgers: Ledgers::on_this_machine(&loaded.config.state_dir),
+        Ok(Arc::new(Self {
+            ledgers,
             loaded: watch::Sender::new(Arc::new(loaded)),
             file,
             store,
@@ -71,7 +81,7 @@ impl Daemon {
             owner: owner(),
             clock,
             reloading: tokio::sync::Mutex::new(()),
-        })
+        }))
     }
 
     /// The configuration of this moment.

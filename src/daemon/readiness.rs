@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::Daemon;
 
@@ -12,7 +13,7 @@ use super::Daemon;
 const DATABASE_PATIENCE: Duration = Duration::from_secs(3);
 
 /// One thing that has to hold.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 pub struct Condition {
     pub name: &'static str,
     pub ok: bool,
@@ -21,7 +22,7 @@ pub struct Condition {
 }
 
 /// All of them.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 pub struct Readiness {
     pub ready: bool,
     pub conditions: Vec<Condition>,

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use serde::Serialize;
 use serde_json::Value;
 use tracing::{error, info};
+use utoipa::ToSchema;
 
 use super::{Daemon, Loaded};
 use crate::config::{self, Sources};
@@ -32,7 +33,7 @@ impl ConfigFile {
 }
 
 /// One key that changed; secrets are masked.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
 pub struct Change {
     pub key: String,
     pub before: Value,

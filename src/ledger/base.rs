@@ -54,6 +54,8 @@ impl Counts {
 #[derive(Debug)]
 pub(crate) struct Base {
     path: PathBuf,
+    /// A copy: the store has the truth.
+    copy: bool,
     /// Absent before the first fold.
     file: Option<File>,
     ends: Vec<u64>,
@@ -63,12 +65,12 @@ pub(crate) struct Base {
 
 impl Base {
     pub(crate) fn empty(path: PathBuf) -> Self {
-        Self { path, file: None, ends: vec![0; PARTS], sums: vec![0; PARTS], counts: Counts::default() }
+        Self { path, copy: false, file: None, ends: vec![0; PARTS], sums: vec![0; PARTS], counts: Counts::default() }
     }
-    pub(crate) fn open(path: PathBuf) -> Result<Self> {
+    pub(crate) fn open(path: PathBuf, copy: bool) -> Result<Self> {
         let file = File::open(&path).map_err(LedgerError::io("open", &path))?;
         let length = file.metadata().map_err(LedgerError::io("read", &path))?.len();
-        let damaged = |at| LedgerError::Damaged { path: path.clone(), at };
+        let damaged = |at| damaged(&path, copy, at);
         let records = length.checked_sub(FOOTER_BYTES as u64).ok_or_else(|| damaged(0))?;
         let mut footer = vec![0; FOOTER_BYTES];
         file.read_exact_at(&mut footer, records).map_err(LedgerError::io("read", &path))?;
@@ -77,7 +79,7 @@ impl Base {
             return Err(damaged(records));
         }
         let (parts, counts) = index.split_at(PARTS * 12);
-        let mut base = Self::empty(path.clone());
+        let mut base = Self { copy, ..Self::empty(path.clone()) };
         for (part, entry) in parts.as_chunks::<12>().0.iter().enumerate() {
             let (end, sum) = entry.split_at(8);
             base.ends[part] = u64::from_le_bytes(end.try_into().expect("8 bytes"));
@@ -115,8 +117,19 @@ impl Base {
         Ok(())
     }
     pub(crate) fn damaged(&self, at: u64) -> LedgerError {
-        LedgerError::Damaged { path: self.path.clone(), at }
+        damaged(&self.path, self.copy, at)
     }
+}
+
+/// A damaged copy is removed, so that the next opening fetches it anew.
+fn damaged(path: &Path, copy: bool, at: u64) -> LedgerError {
+    let path = path.to_path_buf();
+    if !copy {
+        return LedgerError::Damaged { path, at };
+    }
+    // Left there, it would be found damaged again.
+    let _ = std::fs::remove_file(&path);
+    LedgerError::DamagedCopy { path, at }
 }
 
 /// Writes a base; records must come in key order.

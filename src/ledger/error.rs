@@ -1,4 +1,4 @@
-//! What can go wrong with a ledger on disk. Paths, positions and numbers only: never a key or a digest.
+//! What can go wrong with a ledger. Paths, positions and numbers only: never a key or a digest.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -29,19 +29,55 @@ pub enum LedgerError {
     /// After a failed write what the disk holds is unknown until it is read again.
     #[error("an earlier write to the ledger {dir} failed; open it again")]
     Broken { dir: PathBuf },
+    /// The object store that several replicas share.
+    #[error(
+        "cannot {what} {name} in the shared ledger store: {source}; check that it can be reached, and that its \
+         credentials may list, read, write and delete there"
+    )]
+    Store { what: &'static str, name: String, source: object_store::Error },
+    #[error("ledger.store is {url}, which this build of reveil cannot open; see the key's documentation")]
+    Place { url: String },
+    /// Somebody else opened the ledger since; whatever this process does to it now would not be known to them.
+    #[error("another replica has taken over the ledger {ledger}; it carries on from what was written here")]
+    Lost { ledger: String },
+    /// A copy of what the shared store has.
+    #[error("{path}, a copy of the shared ledger, is damaged at byte {at}; it was removed: run again to fetch it anew")]
+    DamagedCopy { path: PathBuf, at: u64 },
+    #[error("the ledger {dir} was moved to the shared store; set ledger.store again, or start a new audience")]
+    Moved { dir: PathBuf },
+    #[error(
+        "the shared store has no {ledger}, though {dir} was moved there; check ledger.store, or delete the directory to \
+         start a new audience"
+    )]
+    Gone { ledger: String, dir: PathBuf },
+    /// Two installations with a history of their own.
+    #[error(
+        "{dir} is a ledger of this machine, but the shared store has another one for this audience and destination; if \
+         the shared one is right, move the directory away"
+    )]
+    Foreign { dir: PathBuf },
 }
 
 impl LedgerError {
     /// For `map_err`.
-    pub(super) fn io(what: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
+    pub(crate) fn io(what: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
         let path = path.to_path_buf();
         move |source| Self::Io { what, path, source }
+    }
+    /// For `map_err`.
+    pub(super) fn store(what: &'static str, name: &str) -> impl FnOnce(object_store::Error) -> Self {
+        let name = name.to_owned();
+        move |source| Self::Store { what, name, source }
+    }
+    /// What is written is unknown after it.
+    pub(super) fn leaves_doubt(&self) -> bool {
+        matches!(self, Self::Io { .. } | Self::Store { .. } | Self::Lost { .. } | Self::Damaged { .. })
     }
 }
 
 impl LedgerError {
-    /// Another run holds the ledger.
+    /// Another run holds the ledger, or took it over.
     pub fn is_locked(&self) -> bool {
-        matches!(self, Self::Held { .. })
+        matches!(self, Self::Held { .. } | Self::Lost { .. })
     }
 }

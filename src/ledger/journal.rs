@@ -18,6 +18,7 @@ use reveil_sdk::{Batch, Consent, Operation};
 use super::consent;
 use super::disk;
 use super::error::{LedgerError, Result};
+use super::shared::{Appender, Writer};
 
 const FRAME_HEAD: usize = 8;
 /// No batch comes near; a longer length is not one.
@@ -29,6 +30,10 @@ const FAIL: u8 = 3;
 const VERDICT: u8 = 4;
 const FORGET: u8 = 5;
 const UNKNOWN: u8 = 6;
+// Only in shared stores:
+const OPEN: u8 = 7;
+const SEAL: u8 = 8;
+const REPLACE: u8 = 9;
 
 /// What an entry does to the ledger.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -82,12 +87,34 @@ pub(crate) struct Journal {
     pub(crate) entries: Vec<Entry>,
     positions: BTreeMap<u64, usize>,
     pub(crate) next_seq: u64,
+    /// Of everything before the end.
+    sum: crc32fast::Hasher,
+    /// Where every frame has to be before it counts; without, the file is what counts.
+    pub(super) appender: Option<Appender>,
+    /// Nobody may append any more: its generation is being followed by another. In shared stores.
+    pub(crate) sealed: bool,
+    /// A swap was begun and is not whole. In shared stores.
+    pub(crate) replacing: bool,
 }
 
 impl Journal {
     pub(crate) fn create(path: PathBuf, next_seq: u64) -> Result<Self> {
         let file = disk::create(&path)?;
-        Ok(Self { path, file, end: 0, entries: Vec::new(), positions: BTreeMap::new(), next_seq })
+        Ok(Self::empty(path, file, next_seq))
+    }
+    fn empty(path: PathBuf, file: File, next_seq: u64) -> Self {
+        Self {
+            path,
+            file,
+            end: 0,
+            entries: Vec::new(),
+            positions: BTreeMap::new(),
+            next_seq,
+            sum: crc32fast::Hasher::new(),
+            appender: None,
+            sealed: false,
+            replacing: false,
+        }
     }
     /// Reads and checks all frames. What an earlier process left in flight is uncertain now. With `repair` a torn
     /// tail is cut off; otherwise the file is only read.
@@ -95,7 +122,7 @@ impl Journal {
         let file =
             std::fs::OpenOptions::new().read(true).write(repair).open(&path).map_err(LedgerError::io("open", &path))?;
         let length = file.metadata().map_err(LedgerError::io("read", &path))?.len();
-        let mut journal = Self { path, file, end: 0, entries: Vec::new(), positions: BTreeMap::new(), next_seq };
+        let mut journal = Self::empty(path, file, next_seq);
         let mut payload = Vec::new();
         while journal.end < length {
             let at = journal.end;
@@ -109,12 +136,82 @@ impl Journal {
             journal.replay(&payload, at).ok_or_else(|| journal.damaged(at))?;
             journal.end += frame_bytes;
         }
-        for entry in &mut journal.entries {
+        journal.abandon_in_flight();
+        Ok(journal)
+    }
+    /// Whoever was to write the answers is gone.
+    pub(super) fn abandon_in_flight(&mut self) {
+        for entry in &mut self.entries {
             if entry.status == Status::InFlight {
                 entry.status = Status::Uncertain;
             }
         }
+    }
+    /// A copy of a shared journal, as far as it is sound and up to the last of `bounds`: where objects in the store
+    /// begin. The rest is cut off; a copy that ends between two of them is emptied.
+    pub(super) fn open_copy(path: PathBuf, next_seq: u64, replacing: bool, bounds: &[u64]) -> Result<Self> {
+        let file = match File::options().read(true).write(true).open(&path) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => disk::create(&path)?,
+            opened => opened.map_err(LedgerError::io("open", &path))?,
+        };
+        let length = file.metadata().map_err(LedgerError::io("read", &path))?.len();
+        let length = length.min(bounds.last().copied().unwrap_or(0));
+        let mut journal = Self { replacing, ..Self::empty(path, file, next_seq) };
+        let mut payload = Vec::new();
+        while journal.end < length {
+            let Some(frame_bytes) = journal.read_frame(journal.end, length, &mut payload)? else { break };
+            if journal.replay(&payload, journal.end).is_none() {
+                break;
+            }
+            journal.add_to_sum(&payload);
+            journal.end += frame_bytes;
+        }
+        if bounds.binary_search(&journal.end).is_err() {
+            return Ok(Self { replacing, ..Self::create(journal.path, next_seq)? });
+        }
+        disk::truncate(&journal.file, &journal.path, journal.end)?;
         Ok(journal)
+    }
+    /// Takes over frames from the store, which follow on a journal of the checksum `before`. False when this is another.
+    pub(super) fn extend(&mut self, before: u32, frames: &[u8]) -> Result<bool> {
+        if before != self.sum.clone().finalize() {
+            return Ok(false);
+        }
+        let start = self.end;
+        let end = start + frames.len() as u64;
+        disk::write_at(&self.file, &self.path, frames, start)?;
+        let mut payload = Vec::new();
+        while self.end < end {
+            let at = self.end;
+            let frame_bytes = self.read_frame(at, end, &mut payload)?.ok_or_else(|| self.damaged(at))?;
+            self.replay(&payload, at).ok_or_else(|| self.damaged(at))?;
+            self.end += frame_bytes;
+        }
+        self.sum.update(frames);
+        Ok(true)
+    }
+    /// Hands out the frames in parts of at most `most` bytes (but at least a frame each): where each begins, the checksum
+    /// of all before it, its bytes.
+    pub(super) fn parts(&self, most: u64, mut take: impl FnMut(u64, u32, &[u8]) -> Result<()>) -> Result<()> {
+        let mut sum = crc32fast::Hasher::new();
+        let (mut start, mut end) = (0, 0);
+        while start < self.end {
+            let mut head = [0; 4];
+            if end < self.end {
+                self.file.read_exact_at(&mut head, end).map_err(LedgerError::io("read", &self.path))?;
+            }
+            let next = end + FRAME_HEAD as u64 + u64::from(u32::from_le_bytes(head));
+            if end < self.end && (end == start || next - start <= most) {
+                end = next;
+                continue;
+            }
+            let mut part = vec![0; (end - start) as usize];
+            self.file.read_exact_at(&mut part, start).map_err(LedgerError::io("read", &self.path))?;
+            take(start, sum.clone().finalize(), &part)?;
+            sum.update(&part);
+            start = end;
+        }
+        Ok(())
     }
     /// Length of the frame at `at` with its payload in `payload`; `None` when there is no sound frame.
     fn read_frame(&self, at: u64, length: u64, payload: &mut Vec<u8>) -> Result<Option<u64>> {
@@ -150,6 +247,18 @@ impl Journal {
     fn replay(&mut self, payload: &[u8], at: u64) -> Option<()> {
         let mut read = Fields(payload);
         let kind = read.u8()?;
+        match kind {
+            OPEN => return Some(()),
+            SEAL => {
+                self.sealed = true;
+                return Some(());
+            }
+            REPLACE => {
+                self.replacing = read.u8()? != 0;
+                return Some(());
+            }
+            _ => {}
+        }
         if kind == FORGET || kind == INTEND {
             let seq = read.u64()?;
             let action = if kind == FORGET {
@@ -197,17 +306,40 @@ impl Journal {
         }
         Some(())
     }
-    /// Writes one frame, flushes it, and only then believes it.
+    /// Writes one frame, makes it durable, and only then believes it.
     fn append(&mut self, payload: &[u8]) -> Result<()> {
         let mut frame = Vec::with_capacity(FRAME_HEAD + payload.len());
-        frame.extend_from_slice(&(payload.len() as u32).to_le_bytes());
-        frame.extend_from_slice(&crc32fast::hash(payload).to_le_bytes());
+        frame.extend_from_slice(&frame_head(payload));
         frame.extend_from_slice(payload);
-        disk::write_at(&self.file, &self.path, &frame, self.end)?;
-        disk::sync(&self.file, &self.path)?;
+        match &mut self.appender {
+            Some(appender) => {
+                appender.put(self.end, self.sum.clone().finalize(), &frame)?;
+                disk::write_at(&self.file, &self.path, &frame, self.end)?;
+            }
+            None => {
+                disk::write_at(&self.file, &self.path, &frame, self.end)?;
+                disk::sync(&self.file, &self.path)?;
+            }
+        }
         self.replay(payload, self.end).expect("a frame just made reads back");
+        self.sum.update(&frame);
         self.end += frame.len() as u64;
         Ok(())
+    }
+    fn add_to_sum(&mut self, payload: &[u8]) {
+        self.sum.update(&frame_head(payload));
+        self.sum.update(payload);
+    }
+    /// From here on the journal is this writer's.
+    pub(super) fn claim(&mut self, writer: Writer) -> Result<()> {
+        self.append(&[&[OPEN], &writer.0[..]].concat())
+    }
+    /// The last frame of a generation.
+    pub(super) fn seal(&mut self) -> Result<()> {
+        self.append(&[SEAL])
+    }
+    pub(super) fn replace(&mut self, begun: bool) -> Result<()> {
+        self.append(&[REPLACE, u8::from(begun)])
     }
     pub(crate) fn intend(&mut self, batch: &Batch) -> Result<u64> {
         let seq = self.next_seq;
@@ -292,6 +424,7 @@ impl Journal {
             }
         }
         copy.next_seq = self.next_seq;
+        copy.replacing = self.replacing;
         // An empty copy has flushed nothing yet.
         disk::sync(&copy.file, &copy.path)?;
         Ok(copy)
@@ -305,6 +438,13 @@ impl Journal {
     fn damaged(&self, at: u64) -> LedgerError {
         LedgerError::Damaged { path: self.path.clone(), at }
     }
+}
+
+fn frame_head(payload: &[u8]) -> [u8; FRAME_HEAD] {
+    let mut head = [0; FRAME_HEAD];
+    head[..4].copy_from_slice(&(payload.len() as u32).to_le_bytes());
+    head[4..].copy_from_slice(&crc32fast::hash(payload).to_le_bytes());
+    head
 }
 
 fn push_indices(payload: &mut Vec<u8>, indices: &[u32]) {

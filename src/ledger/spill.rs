@@ -8,7 +8,7 @@ use std::fmt;
 use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// How the names of temporary files begin; what bears it after a crash may be deleted.
@@ -16,6 +16,11 @@ pub(crate) const PREFIX: &str = "spill-";
 const CHUNK_BYTES: usize = 32 * 1024;
 
 static COUNTER: AtomicU64 = AtomicU64::new(0);
+
+/// A name in `dir` that nothing else has.
+pub(crate) fn new_path(dir: &Path) -> PathBuf {
+    dir.join(format!("{PREFIX}{}-{}", std::process::id(), COUNTER.fetch_add(1, Ordering::Relaxed)))
+}
 
 #[derive(Clone, Copy)]
 struct Chunk {
@@ -39,8 +44,7 @@ impl fmt::Debug for SpillWriter {
 
 impl SpillWriter {
     pub(crate) fn create(dir: &Path, parts: usize) -> io::Result<Self> {
-        let name = format!("{PREFIX}{}-{}", std::process::id(), COUNTER.fetch_add(1, Ordering::Relaxed));
-        let path = dir.join(name);
+        let path = new_path(dir);
         let file = OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(&path)?;
         fs::remove_file(&path)?;
         Ok(Self { file, end: 0, buffers: vec![Vec::new(); parts], chunks: vec![Vec::new(); parts] })

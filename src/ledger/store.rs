@@ -1,47 +1,42 @@
-//! One ledger directory: the lock, the manifest that names the valid files, and the operations on them.
+//! What can be done with a ledger, wherever it lives.
 
-use std::fs::{self, File, TryLockError};
+use std::fs::File;
 use std::path::{Path, PathBuf};
 
 use chrono::{DateTime, Utc};
 use reveil_sdk::{Batch, MemberRef, Operation};
-use serde::{Deserialize, Serialize};
 
 use super::base::{Base, BaseWriter, Counts};
 use super::disk;
 use super::effective::{Bucket, Effective};
 use super::error::{LedgerError, Result};
+use super::generation::Generation;
 use super::journal::{Action, Journal, Status};
+use super::local;
 use super::plan::Plan;
-use super::spill;
+use super::shared::SharedLedger;
 
 /// Raised when the files change in a way an older version would misread.
 pub const FORMAT: u32 = 1;
-const MANIFEST: &str = "manifest.json";
-const LOCK: &str = "lock";
 /// There from before the first request of a swap until it is whole.
 const REPLACING: &str = "replacing";
 /// A journal smaller than this is not worth a rewrite of the base.
 const FOLD_MIN_BYTES: u64 = 1 << 20;
 
-#[derive(Debug, Serialize, Deserialize)]
-struct Manifest {
-    format: u32,
-    generation: u64,
-    next_seq: u64,
-}
-
 /// What one platform audience holds, as far as is known. See the [module](super).
 #[derive(Debug)]
 pub struct Ledger {
-    dir: PathBuf,
-    temp: PathBuf,
+    /// Its files; a copy of them when it is shared.
+    pub(super) dir: PathBuf,
+    pub(super) temp: PathBuf,
     /// `None` when opened to look only. Held for its lock.
-    lock: Option<File>,
-    generation: u64,
-    base: Base,
-    journal: Journal,
-    broken: bool,
+    pub(super) lock: Option<File>,
+    pub(super) generation: Generation,
+    pub(super) base: Base,
+    pub(super) journal: Journal,
+    /// Where it is in a store that replicas share.
+    pub(super) shared: Option<SharedLedger>,
+    pub(super) broken: bool,
 }
 
 /// A batch the platform took and has not decided on yet.
@@ -68,78 +63,6 @@ pub struct Stats {
 }
 
 impl Ledger {
-    /// Opens the ledger in `dir`, making it when there is none, and holds it until dropped. What a crash left
-    /// half-written is cleaned; batches sent but never answered are uncertain from here on.
-    ///
-    /// # Errors
-    /// [`LedgerError::Held`] while another process (or another handle of this one) has it open.
-    pub fn open(dir: &Path) -> Result<Self> {
-        disk::make_dir(dir)?;
-        let path = dir.join(LOCK);
-        let mut options = File::options();
-        std::os::unix::fs::OpenOptionsExt::mode(options.read(true).write(true).create(true), 0o600);
-        let lock = options.open(&path).map_err(LedgerError::io("open", &path))?;
-        match lock.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => return Err(LedgerError::Held { dir: dir.to_path_buf() }),
-            Err(TryLockError::Error(error)) => return Err(LedgerError::io("lock", &path)(error)),
-        }
-        let manifest = match read_manifest(dir)? {
-            Some(manifest) => manifest,
-            None => {
-                Journal::create(journal_path(dir, 0), 1)?;
-                disk::sync_dir(dir)?;
-                let manifest = Manifest { format: FORMAT, generation: 0, next_seq: 1 };
-                write_manifest(dir, &manifest)?;
-                manifest
-            }
-        };
-        remove_strays(dir, manifest.generation)?;
-        let journal = Journal::open(journal_path(dir, manifest.generation), manifest.next_seq, true)?;
-        let base = open_base(dir, manifest.generation)?;
-        Ok(Self {
-            dir: dir.to_path_buf(),
-            temp: dir.to_path_buf(),
-            lock: Some(lock),
-            generation: manifest.generation,
-            base,
-            journal,
-            broken: false,
-        })
-    }
-    /// Opens the ledger to look only, for a dry run: takes no lock and writes nothing in `dir`; temporary files go
-    /// to `temp`. A ledger that does not exist is empty.
-    pub fn peek(dir: &Path, temp: &Path) -> Result<Self> {
-        let mut attempts_left = 5;
-        loop {
-            // A fold of the running process may remove the files between our reading of the manifest and of them.
-            match Self::peek_once(dir, temp) {
-                Err(LedgerError::Io { source, .. })
-                    if source.kind() == std::io::ErrorKind::NotFound && attempts_left > 0 =>
-                {
-                    attempts_left -= 1;
-                }
-                result => return result,
-            }
-        }
-    }
-    fn peek_once(dir: &Path, temp: &Path) -> Result<Self> {
-        let manifest = read_manifest(dir)?;
-        let generation = manifest.as_ref().map_or(0, |manifest| manifest.generation);
-        let journal = match manifest {
-            Some(manifest) => Journal::open(journal_path(dir, generation), manifest.next_seq, false)?,
-            None => {
-                let path = temp.join(format!("{}peek-{}", spill::PREFIX, std::process::id()));
-                let journal = Journal::create(path.clone(), 1)?;
-                disk::remove(&path)?;
-                journal
-            }
-        };
-        let base = open_base(dir, generation)?;
-        let (dir, temp) = (dir.to_path_buf(), temp.to_path_buf());
-        Ok(Self { dir, temp, lock: None, generation, base, journal, broken: false })
-    }
-
     /// Where temporary files belong: on the same disk, for their owner alone.
     pub fn temp_dir(&self) -> &Path {
         &self.temp
@@ -148,26 +71,40 @@ impl Ledger {
     /// Whether a swap of the whole audience was begun and not seen to its end. A platform may apply the part that
     /// arrived and drop everybody else, so that nothing the ledger says is sure any more.
     pub fn is_replacing(&self) -> bool {
-        self.dir.join(REPLACING).exists()
+        if self.shared.is_some() { self.journal.replacing } else { self.dir.join(REPLACING).exists() }
     }
-    /// To be called before the first request of a swap. When this returns, it is on the disk.
+    /// To be called before the first request of a swap. When this returns, it is durable.
     pub fn begin_replace(&mut self) -> Result<()> {
-        self.write(|ledger| disk::replace(&ledger.dir, REPLACING, b"a swap was begun\n"))
+        self.write(|ledger| match ledger.shared {
+            Some(_) => ledger.journal.replace(true),
+            None => disk::replace(&ledger.dir, REPLACING, b"a swap was begun\n"),
+        })
     }
     /// To be called when everybody wanted was sent, in a whole swap or otherwise.
     pub fn end_replace(&mut self) -> Result<()> {
         if !self.is_replacing() {
             return Ok(());
         }
-        self.write(|ledger| {
-            disk::remove(&ledger.dir.join(REPLACING))?;
-            disk::sync_dir(&ledger.dir)
+        self.write(|ledger| match ledger.shared {
+            Some(_) => ledger.journal.replace(false),
+            None => {
+                disk::remove(&ledger.dir.join(REPLACING))?;
+                disk::sync_dir(&ledger.dir)
+            }
         })
     }
 
     /// Forgets everything that was sent; the next ledger is empty.
     pub fn reset(mut self) -> Result<()> {
-        self.write(|ledger| disk::remove_dir(&ledger.dir))
+        self.write(|ledger| {
+            if let Some(shared) = ledger.shared.clone() {
+                ledger.journal.seal()?;
+                let next = ledger.generation.next()?;
+                let journal = Journal::create(next.journal_path(&ledger.dir), ledger.journal.next_seq)?;
+                shared.publish(&next, None, &journal)?;
+            }
+            disk::remove_dir(&ledger.dir)
+        })
     }
 
     fn write<T>(&mut self, write: impl FnOnce(&mut Self) -> Result<T>) -> Result<T> {
@@ -178,7 +115,7 @@ impl Ledger {
             return Err(LedgerError::Broken { dir: self.dir.clone() });
         }
         let result = write(self);
-        self.broken = matches!(result, Err(LedgerError::Io { .. }));
+        self.broken = result.as_ref().is_err_and(LedgerError::leaves_doubt);
         result
     }
     fn expect(&self, seq: u64, what: &'static str, fits: impl Fn(&Status) -> bool) -> Result<u32> {
@@ -294,20 +231,29 @@ impl Ledger {
             return Ok(());
         }
         self.write(|ledger| {
-            let generation = ledger.generation + 1;
-            let (base, journal) = (base_path(&ledger.dir, generation), journal_path(&ledger.dir, generation));
-            ledger.write_base(settled, &base)?;
-            let journal = ledger.journal.copy_tail(settled, journal)?;
-            disk::sync_dir(&ledger.dir)?;
-            let manifest = Manifest { format: FORMAT, generation, next_seq: journal.next_seq };
-            write_manifest(&ledger.dir, &manifest)?;
-            // From here on the new files are the ledger.
-            let old = [base_path(&ledger.dir, ledger.generation), ledger.journal.path().to_path_buf()];
-            ledger.base = Base::open(base)?;
-            ledger.journal = journal;
-            ledger.generation = generation;
-            old.iter().try_for_each(|path| disk::remove(path))
+            if ledger.shared.is_some() {
+                ledger.journal.seal()?;
+            }
+            ledger.rewrite()
         })
+    }
+    /// Makes the next generation of the ledger.
+    pub(super) fn rewrite(&mut self) -> Result<()> {
+        let (settled, next) = (self.settled(), self.generation.next()?);
+        let base = next.base_path(&self.dir);
+        self.write_base(settled, &base)?;
+        let mut journal = self.journal.copy_tail(settled, next.journal_path(&self.dir))?;
+        disk::sync_dir(&self.dir)?;
+        match &self.shared {
+            None => drop(local::write_manifest(&self.dir, next.number, journal.next_seq)?),
+            Some(shared) => journal.appender = Some(shared.publish(&next, Some(&base), &journal)?),
+        }
+        // From here on the new files are the ledger.
+        let old = [self.generation.base_path(&self.dir), self.journal.path().to_path_buf()];
+        self.base = Base::open(base, self.shared.is_some())?;
+        self.journal = journal;
+        self.generation = next;
+        old.iter().try_for_each(|path| disk::remove(path))
     }
     fn write_base(&self, settled: usize, path: &Path) -> Result<()> {
         let entries = &self.journal.entries[..settled];
@@ -324,54 +270,6 @@ impl Ledger {
         }
         writer.finish()
     }
-}
-
-fn base_path(dir: &Path, generation: u64) -> PathBuf {
-    dir.join(format!("base-{generation}"))
-}
-
-fn journal_path(dir: &Path, generation: u64) -> PathBuf {
-    dir.join(format!("journal-{generation}"))
-}
-
-/// Generation 0 has no base yet.
-fn open_base(dir: &Path, generation: u64) -> Result<Base> {
-    let path = base_path(dir, generation);
-    if generation == 0 { Ok(Base::empty(path)) } else { Base::open(path) }
-}
-
-fn read_manifest(dir: &Path) -> Result<Option<Manifest>> {
-    let path = dir.join(MANIFEST);
-    let text = match fs::read(&path) {
-        Ok(text) => text,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(LedgerError::io("read", &path)(error)),
-    };
-    let manifest: Manifest =
-        serde_json::from_slice(&text).map_err(|_| LedgerError::Damaged { path: path.clone(), at: 0 })?;
-    if manifest.format != FORMAT {
-        return Err(LedgerError::Format { path, found: manifest.format, known: FORMAT });
-    }
-    Ok(Some(manifest))
-}
-
-fn write_manifest(dir: &Path, manifest: &Manifest) -> Result<()> {
-    let text = serde_json::to_vec(manifest).expect("three numbers");
-    disk::replace(dir, MANIFEST, &text)
-}
-
-/// Removes files of other generations and temporary ones, which only a crash leaves.
-fn remove_strays(dir: &Path, generation: u64) -> Result<()> {
-    let kept = [base_path(dir, generation), journal_path(dir, generation)];
-    for entry in fs::read_dir(dir).map_err(LedgerError::io("list", dir))? {
-        let path = entry.map_err(LedgerError::io("list", dir))?.path();
-        let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-        let ours = ["base-", "journal-", spill::PREFIX].iter().any(|prefix| name.starts_with(prefix));
-        if (ours && !kept.contains(&path)) || name == format!("{MANIFEST}.new") {
-            disk::remove(&path)?;
-        }
-    }
-    Ok(())
 }
 
 /// Sorted, each once, all within the batch.

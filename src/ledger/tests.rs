@@ -15,18 +15,18 @@ use super::{DiffOptions, Ledger, LedgerError, Plan, TargetRow, TargetWriter, day
 
 const GRANTED: u8 = 0;
 
-fn at(day: u16) -> DateTime<Utc> {
+pub(super) fn at(day: u16) -> DateTime<Utc> {
     DateTime::from_timestamp((18_262 + i64::from(day)) * 86_400 + 3_600, 0).unwrap()
 }
 
-fn key(number: u8) -> MemberKey {
+pub(super) fn key(number: u8) -> MemberKey {
     // Spread over the buckets.
     MemberKey([number.wrapping_mul(37), number, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0])
 }
 
 /// A member in short.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-struct Person {
+pub(super) struct Person {
     emails: BTreeSet<u8>,
     phones: BTreeSet<u8>,
     mobiles: BTreeSet<u8>,
@@ -34,11 +34,11 @@ struct Person {
 }
 
 impl Person {
-    fn new(emails: &[u8], phones: &[u8]) -> Self {
+    pub(super) fn new(emails: &[u8], phones: &[u8]) -> Self {
         let set = |values: &[u8]| values.iter().copied().collect();
         Self { emails: set(emails), phones: set(phones), mobiles: BTreeSet::new(), name: 0 }
     }
-    fn encode(&self, number: u8, out: &mut MemberBuf) {
+    pub(super) fn encode(&self, number: u8, out: &mut MemberBuf) {
         out.begin(key(number), 0);
         for email in &self.emails {
             assert!(out.push(Email, ValueRef::Digest(&[*email; 32])));
@@ -62,9 +62,9 @@ impl Person {
     }
 }
 
-type Segment = BTreeMap<u8, Person>;
+pub(super) type Segment = BTreeMap<u8, Person>;
 /// What platforms match by: an anchor, or all that a member without anchors has.
-type Id = Vec<(IdentifierKind, Vec<u8>)>;
+pub(super) type Id = Vec<(IdentifierKind, Vec<u8>)>;
 
 fn owned((kind, value): (IdentifierKind, ValueRef<'_>)) -> (IdentifierKind, Vec<u8>) {
     match value {
@@ -80,7 +80,7 @@ fn ids(member: MemberRef<'_>) -> BTreeSet<Id> {
 
 /// A platform is a set.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
-struct Platform(BTreeSet<Id>);
+pub(super) struct Platform(pub(super) BTreeSet<Id>);
 
 impl Platform {
     fn apply(&mut self, operation: Operation, member: MemberRef<'_>) {
@@ -113,11 +113,11 @@ fn plan_with(ledger: &Ledger, segment: &Segment, options: DiffOptions) -> Plan {
     diff(ledger, &writer.finish().unwrap(), |_, _| true, options).unwrap()
 }
 
-fn plan(ledger: &Ledger, segment: &Segment) -> Plan {
+pub(super) fn plan(ledger: &Ledger, segment: &Segment) -> Plan {
     plan_with(ledger, segment, DiffOptions { today: 100, ..DiffOptions::default() })
 }
 
-fn batches(plan: &Plan, max: usize) -> Vec<Batch> {
+pub(super) fn batches(plan: &Plan, max: usize) -> Vec<Batch> {
     [Operation::Remove, Operation::Add]
         .into_iter()
         .flat_map(|operation| plan.batches(operation, max, None).map(|batch| batch.unwrap()))
@@ -125,7 +125,7 @@ fn batches(plan: &Plan, max: usize) -> Vec<Batch> {
 }
 
 /// Sends everything, nothing goes wrong.
-fn send_all(ledger: &mut Ledger, plan: &Plan, platform: &mut Platform, day: u16) {
+pub(super) fn send_all(ledger: &mut Ledger, plan: &Plan, platform: &mut Platform, day: u16) {
     ledger.forget(plan).unwrap();
     for batch in batches(plan, 2) {
         let seq = ledger.intend(&batch).unwrap();
@@ -134,18 +134,18 @@ fn send_all(ledger: &mut Ledger, plan: &Plan, platform: &mut Platform, day: u16)
     }
 }
 
-fn sync(ledger: &mut Ledger, segment: &Segment, platform: &mut Platform, day: u16) {
+pub(super) fn sync(ledger: &mut Ledger, segment: &Segment, platform: &mut Platform, day: u16) {
     let plan = plan(ledger, segment);
     send_all(ledger, &plan, platform, day);
 }
 
-fn records(ledger: &Ledger) -> Vec<Vec<u8>> {
+pub(super) fn records(ledger: &Ledger) -> Vec<Vec<u8>> {
     let mut records = Vec::new();
     ledger.each_record(|record| records.push(record.bytes().to_vec())).unwrap();
     records
 }
 
-fn segment(people: &[(u8, Person)]) -> Segment {
+pub(super) fn segment(people: &[(u8, Person)]) -> Segment {
     people.iter().cloned().collect()
 }
 
@@ -484,7 +484,7 @@ fn damage_is_told_from_a_torn_tail() {
 }
 
 /// One step of a small history, and what a model that never crashes makes of it.
-fn scenario(ledger: &mut Ledger, done: &mut usize) -> super::Result<()> {
+pub(super) fn scenario(ledger: &mut Ledger, done: &mut usize) -> super::Result<()> {
     let mut buffer = MemberBuf::new();
     let mut batch = |operation, people: &[(u8, Person)]| {
         let mut batch = Batch::new(operation, Consent::GRANTED);
@@ -520,7 +520,7 @@ fn scenario(ledger: &mut Ledger, done: &mut usize) -> super::Result<()> {
 }
 
 /// The records after each number of steps of the scenario, as a process that stops there and restarts sees them.
-fn expected() -> Vec<(Vec<Vec<u8>>, usize)> {
+pub(super) fn expected() -> Vec<(Vec<Vec<u8>>, usize)> {
     let mut states = Vec::new();
     for steps in 0.. {
         let dir = tempfile::tempdir().unwrap();
@@ -566,7 +566,7 @@ fn run_prefix(ledger: &mut Ledger, steps: usize, done: &mut usize) -> bool {
     true
 }
 
-fn copy_dir(from: &Path, to: &Path) {
+pub(super) fn copy_dir(from: &Path, to: &Path) {
     std::fs::create_dir_all(to).unwrap();
     for entry in std::fs::read_dir(from).unwrap() {
         let path = entry.unwrap().path();

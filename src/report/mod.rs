@@ -2,6 +2,7 @@
 //! later the API and the pages show the same ones.
 
 pub mod campaign;
+pub mod deliveries;
 pub mod history;
 pub mod identifiers;
 pub mod lift;

@@ -36,13 +36,13 @@ impl<T> Stored for T where T: for<'r> FromRow<'r, SqliteRow> + for<'r> FromRow<'
 /// Where statements go.
 #[derive(Debug, Clone)]
 pub(super) struct Database {
-    pools: Pools,
+    pub(super) pools: Pools,
     /// For errors: a path, or server and database without user and password.
     place: Arc<str>,
 }
 
 #[derive(Debug, Clone)]
-enum Pools {
+pub(super) enum Pools {
     Sqlite(SqlitePool),
     Postgres(PgPool),
 }

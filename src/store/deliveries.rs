@@ -7,7 +7,7 @@ use super::sql::sql;
 use super::{Store, StoreError};
 
 /// One flight of one audience on one destination. Sums of persons and money, nobody's data.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, utoipa::ToSchema)]
 pub struct DeliveryFigures {
     pub audience: String,
     pub destination: String,

@@ -54,8 +54,7 @@ fn passing(error: &dyn DatabaseError) -> bool {
             const LOCKED: u32 = 6;
             const IO: u32 = 10;
             const FULL: u32 = 13;
-            const CANNOT_OPEN: u32 = 14;
-            [BUSY, LOCKED, IO, FULL, CANNOT_OPEN].contains(&(code & 0xff))
+            [BUSY, LOCKED, IO, FULL].contains(&(code & 0xff))
         }
         // Connection lost, resources gone (disk, memory, connections), server going down or starting, a standby that
         // is about to be promoted, deadlocks, lock and statement time-outs.

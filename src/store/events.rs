@@ -3,6 +3,7 @@
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 use serde_json::Value;
+use tokio::sync::watch;
 
 use super::sql::sql;
 use super::{Store, StoreError};
@@ -39,7 +40,13 @@ impl Store {
         let insert = sql("INSERT INTO run_event (run_id, seq, at, kind, body) VALUES ($1, $2, $3, $4, $5)");
         tx.execute(insert.bind(run_id).bind(seq).bind(now).bind(kind).bind(body)).await?;
         tx.commit().await?;
+        self.bell.send_replace(());
         Ok(seq)
+    }
+
+    /// Changes when this process writes an event of any run. Those of other processes have to be asked for.
+    pub fn run_event_bell(&self) -> watch::Receiver<()> {
+        self.bell.subscribe()
     }
 
     /// Events after that number (0: from the start), at most 500.

@@ -35,9 +35,11 @@ mod tests;
 pub mod tokens;
 
 use std::path::Path;
+use std::sync::Arc;
 
 use secrecy::ExposeSecret;
 use sqlx::postgres::PgConnectOptions;
+use tokio::sync::watch;
 
 use crate::config::StateConfig;
 use claims::Fence;
@@ -51,6 +53,8 @@ pub struct Store {
     database: Database,
     fence: Option<Fence>,
     server_clock: bool,
+    /// Rung when this process writes an event of a run.
+    bell: Arc<watch::Sender<()>>,
 }
 
 impl Store {
@@ -67,7 +71,7 @@ impl Store {
         let mut tx = database.begin().await?;
         migrate::migrate(&mut tx).await?;
         tx.commit().await?;
-        Ok(Self { database, fence: None, server_clock: true })
+        Ok(Self { database, fence: None, server_clock: true, bell: Arc::default() })
     }
 
     /// Opens `state.db` in `dir`, making both when absent (readable by the owner only).
@@ -83,7 +87,7 @@ impl Store {
         migrate::migrate(&mut tx).await?;
         tx.commit().await?;
         once.close().await;
-        Ok(Self { database: Database::sqlite(options), fence: None, server_clock: false })
+        Ok(Self { database: Database::sqlite(options), fence: None, server_clock: false, bell: Arc::default() })
     }
 
     /// The same state, written to in the name of a claimed job: once another worker has taken the job over, what

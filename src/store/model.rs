@@ -183,7 +183,7 @@ pub fn kind_name(kind: MatchKind) -> &'static str {
     KINDS.iter().find(|(known, _)| *known == kind).map_or("not_offered", |(_, name)| name)
 }
 
-pub(super) fn kind_from_name(name: &str) -> Option<MatchKind> {
+pub fn kind_from_name(name: &str) -> Option<MatchKind> {
     KINDS.iter().find(|(_, known)| *known == name).map(|(kind, _)| *kind)
 }
 

@@ -20,7 +20,7 @@ use super::gather::{Gathered, Gatherer, Wanted, arms, gather};
 use super::member_key::MemberKeySource;
 use super::progress::Progress;
 use crate::assignment::{self, record_run};
-use crate::config::{AudienceConfig, Config};
+use crate::config::{AudienceConfig, Config, DestinationConfig};
 use crate::connectors::{self, Places};
 use crate::ledger::{Ledger, Ledgers};
 use crate::segment;
@@ -30,6 +30,8 @@ use crate::store::audit::local_actor;
 use crate::store::model::{DestinationRun, Run, RunState};
 use crate::transport;
 use crate::transport::retry::RetryPolicy;
+use crate::vault::keeper::closed;
+use crate::vault::{Vault, VaultError};
 use crate::warehouse;
 
 /// Which audience, as of when, to which of its destinations.
@@ -108,7 +110,8 @@ impl Engine {
         let id = options.run_id.clone().unwrap_or_else(|| self.new_run_id());
         self.close_stopped_runs(&selection.audience, &id).await?;
         let mut ledgers = Vec::new();
-        for name in &names {
+        // A rehearsal only looks.
+        for name in names.iter().filter(|_| !options.dry_run) {
             ledgers.push(tokio::task::block_in_place(|| self.ledgers.hold(&selection.audience, name))?);
         }
         // One that was queued, or left by a worker that is gone, goes on as it is.
@@ -125,7 +128,6 @@ impl Engine {
             self.store.audit(now, &run.requested_by, "override_guard", &run.audience, &detail).await?;
         }
         let result = if options.dry_run {
-            drop(ledgers);
             self.rehearse(selection, options, control, progress).await
         } else {
             self.run_destinations(&run, selection, audience, &names, ledgers, options, control, progress).await
@@ -340,12 +342,24 @@ impl Engine {
     pub async fn open_destination(&self, name: &str, retry: RetryPolicy) -> reveil_sdk::Result<Destination> {
         let config = self.config.destination(name).map_err(|error| reveil_sdk::Error::config(error.to_string()))?;
         let loopback_only = self.config.warehouse.synthetic;
-        Destination::open(name, config, &self.places(), &self.clock, loopback_only, retry, &self.transport).await
+        Destination::open(name, config, &self.places(config)?, &self.clock, loopback_only, retry, &self.transport).await
     }
 
     /// Where a destination's secrets are read from.
-    pub(crate) fn places(&self) -> Places<'_> {
-        Places { environment: &self.environment, base_dir: &self.base_dir, vault: None }
+    ///
+    /// # Errors
+    /// `Config`: it needs the vault, and there is no key to it.
+    pub(crate) fn places(&self, config: &DestinationConfig) -> reveil_sdk::Result<Places<'_>> {
+        let vault = if config.credentials.use_vault() { Some(self.vault().map_err(closed)?) } else { None };
+        Ok(Places { environment: &self.environment, base_dir: &self.base_dir, vault })
+    }
+
+    /// The vault of the configuration.
+    ///
+    /// # Errors
+    /// No master key is configured, or it cannot be read.
+    pub fn vault(&self) -> Result<Vault, VaultError> {
+        Vault::open(&self.config.vault, &self.environment, &self.base_dir, Arc::new(self.store.clone()))
     }
 
     /// Where what belongs to an audience lies on this machine.
@@ -358,7 +372,9 @@ impl Engine {
     /// # Errors
     /// When it cannot be read or made.
     pub fn member_key(&self) -> Result<[u8; 32], SyncError> {
-        MemberKeySource { state_dir: &self.config.state_dir }.load()
+        tokio::task::block_in_place(|| {
+            MemberKeySource { state_dir: &self.config.state_dir, ledgers: &self.ledgers }.load()
+        })
     }
 
     pub fn new_run_id(&self) -> String {

@@ -5,11 +5,13 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 use serde::ser::{SerializeMap, Serializer};
+use utoipa::ToSchema;
 
 use super::eligibility::reason;
 
 /// Counts by reason, shown in rule order.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, ToSchema)]
+#[schema(value_type = BTreeMap<String, u64>)]
 pub struct Exclusions(BTreeMap<&'static str, u64>);
 
 impl Exclusions {
@@ -46,7 +48,7 @@ impl Serialize for Exclusions {
 }
 
 /// Usable and unusable values of one kind of identifier among the eligible.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, ToSchema)]
 pub struct IdentifierCounts {
     pub usable: u64,
     /// Values that cannot be used, by reason.
@@ -54,7 +56,7 @@ pub struct IdentifierCounts {
 }
 
 /// From customers to eligible people.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, ToSchema)]
 pub struct Funnel {
     /// Rows of the customers table.
     pub customers: u64,

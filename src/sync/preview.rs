@@ -3,6 +3,7 @@
 
 use reveil_sdk::{AudienceRef, Batch, Context, Operation, Upload};
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::control::{RunControl, Unstoppable};
 use super::delivery::DestinationReport;
@@ -19,7 +20,7 @@ use crate::report::identifiers::IdentifierReport;
 use crate::transport::RecordingTransport;
 
 /// One audience's plan.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, ToSchema)]
 pub struct AudiencePlan {
     pub audience: String,
     pub as_of: chrono::DateTime<chrono::Utc>,
@@ -30,7 +31,7 @@ pub struct AudiencePlan {
 }
 
 /// Its part at one destination.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, ToSchema)]
 pub struct DestinationPlan {
     pub destination: String,
     pub connector: String,
@@ -51,11 +52,12 @@ pub struct DestinationPlan {
     /// Some members to be added, without their identifiers.
     pub samples: Vec<Sample>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schema(required = false)]
     pub shown_requests: Vec<ShownRequest>,
 }
 
 /// A member, masked.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, ToSchema)]
 pub struct Sample {
     /// The first half of our own key for the member.
     pub member: String,
@@ -65,7 +67,7 @@ pub struct Sample {
 }
 
 /// A request as it would be sent, but for the authorisation.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, ToSchema)]
 pub struct ShownRequest {
     pub operation: &'static str,
     pub method: String,
@@ -177,7 +179,10 @@ impl Engine {
     ) -> anyhow::Result<DestinationPlan> {
         let config = self.config.destination(&prepared.name)?;
         // The connector knows its own settings' limits; without its secrets the platform's have to do.
-        let connected = connectors::connect(&prepared.name, config, &self.places()).await;
+        let connected = match self.places(config) {
+            Ok(places) => connectors::connect(&prepared.name, config, &places).await,
+            Err(error) => Err(error),
+        };
         let builtin = connectors::find(&config.connector).expect("checked when the config was loaded").descriptor;
         let descriptor = connected.as_ref().map_or(builtin, |connector| connector.descriptor());
         let counts = plan.counts();
@@ -236,7 +241,7 @@ impl Engine {
         shown: &mut Vec<ShownRequest>,
     ) -> anyhow::Result<()> {
         let config = self.config.destination(name)?;
-        let connector = connectors::connect(name, config, &self.places()).await?;
+        let connector = connectors::connect(name, config, &self.places(config)?).await?;
         let audience = self
             .store
             .audience(&selection.audience, name)

@@ -13,6 +13,7 @@ use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Registry, Unit};
 use reveil_sdk::ErrorKind;
 
+use super::api_metrics::ApiMetrics;
 use super::memory::ResidentMemory;
 use crate::transport::Meter;
 
@@ -108,6 +109,7 @@ pub struct Metrics {
     pub missed: Family<KindLabel, Counter>,
     pub reloads: Family<OutcomeLabel, Counter>,
     pub alerts: Family<ChannelLabels, Counter>,
+    pub api: ApiMetrics,
 }
 
 fn run_seconds() -> Histogram {
@@ -141,6 +143,7 @@ impl Default for Metrics {
             missed: Family::default(),
             reloads: Family::default(),
             alerts: Family::default(),
+            api: ApiMetrics::default(),
         };
         metrics.register();
         metrics
@@ -181,6 +184,7 @@ impl Metrics {
         registry.register("schedule_missed", "Due times left out, by the catch-up policy", self.missed.clone());
         registry.register("config_reloads", "Times the configuration was read again", self.reloads.clone());
         registry.register("alert_messages", "Messages to channels", self.alerts.clone());
+        self.api.register(registry);
     }
 
     /// Everything in the OpenMetrics text format.
@@ -219,7 +223,7 @@ mod tests {
     /// Words that may stand without a unit: counts of things, and yes or no.
     const COUNTS: [&str; 3] = ["reveil_queue_jobs", "reveil_destination_up", "reveil_build_info"];
     const ABBREVIATED: [&str; 8] = ["_ms", "_secs", "_sec", "_kb", "_mb", "_pct", "_percent", "_milliseconds"];
-    const LABELS: [&str; 12] = [
+    const LABELS: [&str; 16] = [
         "audience",
         "channel",
         "change",
@@ -228,8 +232,12 @@ mod tests {
         "error_kind",
         "kind",
         "le",
+        "method",
         "outcome",
+        "reason",
+        "route",
         "state",
+        "status",
         "version",
         "quantile",
     ];
@@ -250,6 +258,8 @@ mod tests {
         metrics.answered("meta", None, Duration::from_millis(80));
         metrics.answered("meta", Some(ErrorKind::RateLimited), Duration::from_millis(80));
         metrics.throttled("meta");
+        metrics.api.answered("/v1/me", "GET", 200, Duration::from_millis(2));
+        metrics.api.auth_failed("missing");
         metrics.retried("meta", ErrorKind::RateLimited);
         metrics.queue_jobs.get_or_create(&StateLabel { state: "due" }).set(1);
         metrics.held.get_or_create(&place).set(7);

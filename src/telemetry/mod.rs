@@ -4,6 +4,7 @@
 //! - [`metrics`]: the Prometheus registry.
 //! - [`memory`]: how much of the machine the process holds.
 
+pub mod api_metrics;
 pub mod log;
 pub mod memory;
 pub mod metrics;

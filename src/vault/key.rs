@@ -127,7 +127,6 @@ pub(crate) fn read_private(path: &Path) -> Result<Zeroizing<String>, VaultError>
 }
 
 /// Writes a new file for its owner alone; one that is there stays as it is.
-#[cfg(test)]
 pub(crate) fn write_private(path: &Path, text: &str) -> Result<(), VaultError> {
     use std::io::Write as _;
     use std::os::unix::fs::OpenOptionsExt as _;

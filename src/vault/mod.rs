@@ -4,13 +4,16 @@
 //! - [`seal`]: one secret sealed and opened.
 //! - [`table`]: what the vault needs of the state: rows, and replacing one only if nobody else did.
 //! - [`rotate`]: everything sealed anew under the current key.
-//! - [`credential`]: an OAuth grant as a secret, with its expiry; [`keeper`] keeps it fresh.
+//! - [`credential`]: an OAuth grant as a secret, with its expiry; [`connect`] and [`loopback`] get one from a person in a
+//!   browser, [`keeper`] keeps it fresh.
 //!
 //! A secret that cannot be opened is left as it is: the right key opens it later.
 
+pub mod connect;
 pub mod credential;
 pub mod keeper;
 pub mod key;
+pub mod loopback;
 pub mod rotate;
 mod seal;
 pub mod table;
@@ -36,7 +39,9 @@ use table::{SecretRow, SecretTable};
 pub enum VaultError {
     #[error("no master key is configured; run `reveil vault init` and set [vault] master_key")]
     NotConfigured,
-    #[error("the master key is not there: {place}; restore it, or correct [vault] master_key")]
+    #[error(
+        "the master key is not there: {place}; restore it, correct [vault] master_key, or make the first one: `reveil vault init`"
+    )]
     NoKey { place: String },
     #[error("{place} is no master key: 32 bytes as Base64 or hexadecimal are wanted")]
     BadKey { place: String },

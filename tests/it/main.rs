@@ -4,12 +4,14 @@
 //! - [`replace`]: a full replace repairs what drifted, without a gap.
 //! - [`failures`]: what goes wrong is said once, with a remedy and the right exit code.
 //! - [`privacy`]: no output and no file holds an identifier, its digest or a secret.
+//! - [`connect`]: access granted in a browser, kept in the vault, renewed by several processes.
 //! - [`contracts`]: the JSON documents and files that other programs read.
 //!
 //! Shared: [`shop`] makes the warehouse and the config, [`expected`] computes on its own what the platforms should
 //! hold, [`binary`] runs the program.
 
 mod binary;
+mod connect;
 mod contracts;
 mod expected;
 mod failures;

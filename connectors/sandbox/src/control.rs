@@ -35,6 +35,12 @@ pub(crate) fn handle(world: &World, call: &Call) -> Reply {
             world.set_faults(Faults::NONE);
             Ok(json!({"faults": []}))
         }
+        (&Method::GET, ["oauth"]) => Ok(json!(world.oauth())),
+        (&Method::POST, ["oauth"]) => body(call).map(|behaviour| {
+            world.set_oauth(behaviour);
+            json!(behaviour)
+        }),
+        (&Method::POST, ["revoke"]) => revoke(world, call),
         (&Method::POST, ["flag"]) => flag(world, call),
         (&Method::POST, ["reset"]) => {
             world.reset();
@@ -135,6 +141,18 @@ fn faults(world: &World, call: &Call) -> Outcome {
         world.add_fault(rule);
     }
     Ok(json!({"faults": world.faults()}))
+}
+
+fn revoke(world: &World, call: &Call) -> Outcome {
+    #[derive(Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct Whose {
+        platform: String,
+    }
+    let whose: Whose = body(call)?;
+    let platform = Platform::from_slug(&whose.platform).ok_or((400, "platform: give meta or google".to_owned()))?;
+    world.revoke_grants(platform);
+    Ok(json!({"revoked": true}))
 }
 
 fn flag(world: &World, call: &Call) -> Outcome {

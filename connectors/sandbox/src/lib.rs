@@ -11,6 +11,7 @@ mod world;
 
 pub use crate::core::clock::{ManualTime, RealTime, Time};
 pub use crate::core::faults::{FaultKind, FaultRule, Faults, When};
+pub use crate::core::oauth::{Consent, OAuthBehaviour};
 pub use crate::error::Error;
 pub use crate::server::Sandbox;
 pub use crate::settings::{Delays, GoogleAccount, GoogleSettings, MetaSettings, MetaToken, Settings};

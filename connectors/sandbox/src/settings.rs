@@ -3,6 +3,7 @@
 use crate::core::clock::{RealTime, Time};
 use crate::core::faults::Faults;
 use crate::core::key::mix;
+use crate::core::oauth::OAuthBehaviour;
 use chrono::{DateTime, TimeDelta, Utc};
 use std::fmt;
 use std::ops::RangeInclusive;
@@ -32,6 +33,8 @@ pub struct Settings {
     pub enforce_quotas: bool,
     /// How long the platforms take.
     pub delays: Delays,
+    /// How their authorization servers behave, from the start.
+    pub oauth: OAuthBehaviour,
     /// Meta's own.
     pub meta: MetaSettings,
     /// Google's own.
@@ -52,6 +55,7 @@ impl Default for Settings {
             state: None,
             enforce_quotas: false,
             delays: Delays::default(),
+            oauth: OAuthBehaviour::default(),
             meta: MetaSettings::default(),
             google: GoogleSettings::default(),
             max_body_bytes: 32 << 20,

@@ -2,6 +2,7 @@
 
 use crate::core::faults::{FaultBox, FaultKind, FaultRule, Faults};
 use crate::core::http::{Answer, Reply};
+use crate::core::oauth::OAuthBehaviour;
 use crate::core::people::People;
 use crate::settings::Settings;
 use crate::{Error, Platform, google, meta};
@@ -23,6 +24,7 @@ pub(crate) struct Shared {
     meta: Mutex<meta::State>,
     google: Mutex<google::State>,
     faults: Mutex<FaultBox>,
+    oauth: Mutex<OAuthBehaviour>,
     log: Mutex<Log>,
 }
 
@@ -140,6 +142,7 @@ impl Shared {
             google: Mutex::new(saved.google),
             faults: Mutex::new(FaultBox::new(settings.seed, settings.faults.clone())),
             log: Mutex::default(),
+            oauth: Mutex::new(settings.oauth),
             settings,
         })
     }
@@ -157,6 +160,10 @@ impl Shared {
         let mut state = locked(&self.google);
         state.settle(self);
         state
+    }
+
+    pub(crate) fn oauth(&self) -> OAuthBehaviour {
+        *locked(&self.oauth)
     }
 
     pub(crate) fn people(&self, platform: Platform) -> &People {
@@ -374,6 +381,24 @@ impl World {
     /// The rules in force; counted ones show what is left.
     pub fn faults(&self) -> Faults {
         locked(&self.0.faults).rules().clone()
+    }
+
+    /// How the authorization servers behave.
+    pub fn oauth(&self) -> OAuthBehaviour {
+        self.0.oauth()
+    }
+
+    /// Changes how the authorization servers behave.
+    pub fn set_oauth(&self, behaviour: OAuthBehaviour) {
+        *locked(&self.0.oauth) = behaviour;
+    }
+
+    /// Withdraws what persons have granted, as they can on the platform's pages.
+    pub fn revoke_grants(&self, platform: Platform) {
+        match platform {
+            Platform::Meta => meta::revoke_grants(&self.0),
+            Platform::Google => google::revoke_grants(&self.0),
+        }
     }
 
     /// Sets or lifts the integrity flag (Meta) or closes and reopens the list (Google); `false` without such an audience.

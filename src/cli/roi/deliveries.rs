@@ -1,17 +1,14 @@
 //! `reveil roi deliveries`: delivery figures of earlier flights, from a file.
 
-use std::collections::BTreeSet;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
-use chrono::NaiveDate;
-use serde::Deserialize;
 
 use super::{json, text};
 use crate::cli::setup::{Global, engine};
 use crate::config::Config;
-use crate::roi::Currency;
+use crate::report::deliveries::{Flight, figures};
 use crate::store::audit::local_actor;
 use crate::store::deliveries::DeliveryFigures;
 
@@ -70,21 +67,6 @@ pub async fn run(global: &Global, args: &DeliveriesArgs, out: &mut dyn Write) ->
     Ok(())
 }
 
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Row {
-    audience: String,
-    destination: String,
-    from: NaiveDate,
-    to: NaiveDate,
-    impressions: u64,
-    reach: Option<u64>,
-    clicks: Option<u64>,
-    spend: Option<f64>,
-    orders: Option<u64>,
-    currency: Option<String>,
-}
-
 fn read(path: &Path, config: &Config) -> anyhow::Result<Vec<DeliveryFigures>> {
     let shown = path.display();
     let mut reader = csv::ReaderBuilder::new()
@@ -92,54 +74,27 @@ fn read(path: &Path, config: &Config) -> anyhow::Result<Vec<DeliveryFigures>> {
         .from_path(path)
         .with_context(|| format!("cannot open {shown}"))?;
     let mut flights = Vec::new();
-    let mut seen = BTreeSet::new();
-    for (number, row) in reader.deserialize::<Row>().enumerate() {
-        // Line 1 is the header.
-        let line = number + 2;
-        let fault = |what: &str| anyhow::anyhow!("{shown}, line {line}: {what}");
-        let row = row.map_err(|_| {
-            fault(
-                "cannot be read\nhint: columns are audience, destination, from, to, impressions, reach, clicks, spend, \
-                 orders, currency; dates as 2026-01-31, counts whole, amounts with a point; leave unknown ones empty",
+    for (index, row) in reader.deserialize::<Flight>().enumerate() {
+        flights.push(row.map_err(|_| {
+            anyhow::anyhow!(
+                "{shown}, line {}: cannot be read\nhint: columns are audience, destination, from, to, impressions, reach, \
+                 clicks, spend, orders, currency; dates as 2026-01-31, counts whole, amounts with a point; leave unknown \
+                 ones empty",
+                line(index)
             )
-        })?;
-        let audience = config.audience(&row.audience).map_err(|error| fault(&error.to_string()))?;
-        if !audience.destinations.contains(&row.destination) {
-            let known = audience.destinations.join(", ");
-            return Err(fault(&format!("`{}` does not go to `{}`, but to {known}", row.audience, row.destination)));
-        }
-        if row.to < row.from {
-            return Err(fault("ends before it begins"));
-        }
-        for (name, count) in [("reach", row.reach), ("clicks", row.clicks)] {
-            if count.is_some_and(|count| count > row.impressions) {
-                return Err(fault(&format!("more {name} than impressions")));
-            }
-        }
-        if row.spend.is_some_and(|spend| !(spend.is_finite() && spend >= 0.0)) {
-            return Err(fault("spend is not an amount of at least 0"));
-        }
-        let currency = row.currency.filter(|code| !code.is_empty());
-        let currency =
-            currency.map(|code| code.parse::<Currency>()).transpose().map_err(|error| fault(&error.to_string()))?;
-        if !seen.insert((row.audience.clone(), row.destination.clone(), row.from, row.to)) {
-            return Err(fault("the same flight stands above"));
-        }
-        flights.push(DeliveryFigures {
-            audience: row.audience,
-            destination: row.destination,
-            from: row.from,
-            to: row.to,
-            impressions: row.impressions,
-            reach: row.reach,
-            clicks: row.clicks,
-            spend: row.spend,
-            orders: row.orders,
-            currency: currency.map(|currency| currency.code().to_owned()),
-        });
+        })?);
     }
     if flights.is_empty() {
         bail!("{shown} holds no flight\nhint: one line each under the header, see `reveil roi deliveries --help`");
     }
-    Ok(flights)
+    figures(config, flights).map_err(|faults| {
+        let told: Vec<String> =
+            faults.into_iter().map(|fault| format!("{shown}, line {}: {}", line(fault.index), fault.message)).collect();
+        anyhow::anyhow!("{}", told.join("\n"))
+    })
+}
+
+/// Line 1 is the header.
+fn line(index: usize) -> usize {
+    index + 2
 }

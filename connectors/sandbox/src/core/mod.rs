@@ -5,5 +5,6 @@ pub(crate) mod faults;
 pub(crate) mod http;
 pub(crate) mod key;
 pub(crate) mod members;
+pub(crate) mod oauth;
 pub(crate) mod people;
 pub(crate) mod wire;

@@ -1,4 +1,5 @@
-//! The simulated Google Data Manager API: `/google/v1/…` and `/google/token` (source: platform sheet "google",
+//! The simulated Google Data Manager API: `/google/v1/…`, and the authorization
+//! server `/google/o/oauth2/v2/auth`, `/google/token`, `/google/revoke` (source: platform sheet "google",
 //! 2026-11-22).
 
 mod enums;
@@ -11,11 +12,12 @@ mod quota;
 mod token;
 
 pub(crate) use error::fault_reply;
-pub(crate) use token::check_key;
+pub(crate) use token::{check_key, revoke_grants};
 
 use crate::Platform;
 use crate::core::http::{Answer, Call, Reply};
 use crate::core::members::Members;
+use crate::core::oauth::Grants;
 use crate::world::{AudienceInfo, Handled, Shared, Struck};
 use axum::http::Method;
 use chrono::{DateTime, Utc};
@@ -33,6 +35,8 @@ pub(crate) struct State {
     pending: Vec<String>,
     /// Issued access tokens and when they end.
     tokens: BTreeMap<String, DateTime<Utc>>,
+    #[serde(default)]
+    grants: Grants,
     quota: quota::Quota,
     created: u64,
     draws: u64,
@@ -50,6 +54,8 @@ enum Op {
     RemoveAll,
     Status,
     Token,
+    Authorize,
+    Revoke,
     Unknown,
 }
 
@@ -58,6 +64,8 @@ impl Op {
         let (get, post) = (method == Method::GET, method == Method::POST);
         match *path {
             ["token"] if post => Op::Token,
+            ["revoke"] if post => Op::Revoke,
+            ["o", "oauth2", "v2", "auth"] if get => Op::Authorize,
             ["v1", "audienceMembers:ingest"] if post => Op::Ingest,
             ["v1", "audienceMembers:remove"] if post => Op::Remove,
             ["v1", "audienceMembers:removeAll"] if post => Op::RemoveAll,
@@ -83,6 +91,8 @@ impl Op {
             Op::RemoveAll => "members.remove_all",
             Op::Status => "status.get",
             Op::Token => "token",
+            Op::Authorize => "oauth.authorize",
+            Op::Revoke => "oauth.revoke",
             Op::Unknown => "unknown",
         }
     }
@@ -109,8 +119,11 @@ pub(crate) fn handle(shared: &Shared, call: &Call) -> Handled {
     let path = call.segments();
     let op = Op::of(&call.method, &path);
     shared.under_faults(Platform::Google, op.name(), op.carries_members(), |struck| {
-        if op == Op::Token {
-            return token::issue(shared, call).into();
+        match op {
+            Op::Token => return token::issue(shared, call).into(),
+            Op::Authorize => return token::authorize(shared, call).into(),
+            Op::Revoke => return token::revoke(shared, call).into(),
+            _ => {}
         }
         let mut members = 0;
         let request = Request { shared, call, path: &path, struck };
@@ -149,7 +162,7 @@ impl Request<'_> {
             Op::Ingest => members::ingest(self, members),
             Op::Remove => members::remove(self, members),
             Op::RemoveAll => members::remove_all(self),
-            Op::Status | Op::Token | Op::Unknown => jobs::status(self),
+            Op::Status | Op::Token | Op::Authorize | Op::Revoke | Op::Unknown => jobs::status(self),
         }
     }
 

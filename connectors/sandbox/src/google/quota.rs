@@ -22,7 +22,7 @@ pub(crate) fn count(shared: &Shared, op: Op) -> Result<(), GoogleError> {
         Op::Status => (1, "IngestionReadRequests", 100_000),
         Op::Create | Op::Update | Op::Delete => (2, "ManagementMutateRequests", 50_000),
         Op::List | Op::Get => (3, "ManagementReadRequests", 50_000),
-        Op::Token | Op::Unknown => return Ok(()),
+        Op::Token | Op::Authorize | Op::Revoke | Op::Unknown => return Ok(()),
     };
     let minute = shared.now().timestamp().div_euclid(60);
     let day = minute.div_euclid(1_440);

@@ -1,17 +1,18 @@
-//! The OAuth token endpoint and the bearer check.
+//! The OAuth endpoints and the bearer check.
 
 use super::error::GoogleError;
 use crate::Error;
 use crate::core::http::{Call, Reply};
 use crate::core::key::mix;
+use crate::core::oauth::{self, Client, Form, Granted};
+use crate::settings::GoogleSettings;
 use crate::world::Shared;
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use chrono::TimeDelta;
 use ring::signature::{RSA_PKCS1_2048_8192_SHA256, UnparsedPublicKey};
 use serde::Deserialize;
-use serde_json::json;
-use std::collections::HashMap;
+use serde_json::{Value, json};
 
 const SCOPE: &str = "https://www.googleapis.com/auth/datamanager";
 const REAL_TOKEN_URL: &str = "https://oauth2.googleapis.com/token";
@@ -19,10 +20,35 @@ const JWT_GRANT: &str = "urn:ietf:params:oauth:grant-type:jwt-bearer";
 /// Clocks may differ by so much.
 const SKEW_SECS: i64 = 300;
 
+fn client(google: &GoogleSettings) -> Client<'_> {
+    Client { id: &google.client_id, secret: &google.client_secret, scopes: &[SCOPE] }
+}
+
+/// `GET /google/o/oauth2/v2/auth`.
+pub(crate) fn authorize(shared: &Shared, call: &Call) -> Reply {
+    let settings = &shared.settings;
+    shared.google().grants.authorize(call, &client(&settings.google), shared.oauth(), settings.seed, shared.now())
+}
+
+/// `POST /google/revoke`.
+pub(crate) fn revoke(shared: &Shared, call: &Call) -> Reply {
+    let token = url::form_urlencoded::parse(&call.body).find(|(name, _)| name == "token");
+    let Some((_, token)) = token else {
+        return Reply::json(400, &json!({"error": "invalid_request"}));
+    };
+    shared.google().grants.revoke(&token);
+    Reply::ok(&json!({}))
+}
+
+/// Persons withdraw what they granted.
+pub(crate) fn revoke_grants(shared: &Shared) {
+    shared.google().grants.revoke_all();
+}
+
 /// `POST /google/token`.
 pub(crate) fn issue(shared: &Shared, call: &Call) -> Reply {
     match grant(shared, call) {
-        Ok(()) => {
+        Ok(granted) => {
             let mut state = shared.google();
             state.draws += 1;
             let token = format!("ya29.sandbox-{:016x}", mix(shared.settings.seed ^ 0x670A, state.draws));
@@ -30,7 +56,21 @@ pub(crate) fn issue(shared: &Shared, call: &Call) -> Reply {
             let now = shared.now();
             state.tokens.retain(|_, ends| *ends > now);
             state.tokens.insert(token.clone(), now + TimeDelta::seconds(lifetime));
-            Reply::ok(&json!({"access_token": token, "expires_in": lifetime, "scope": SCOPE, "token_type": "Bearer"}))
+            let mut body =
+                json!({"access_token": token, "expires_in": lifetime, "scope": SCOPE, "token_type": "Bearer"});
+            if let Some(granted) = granted {
+                state.grants.issued(granted.grant, &token);
+                let more = [
+                    ("refresh_token", granted.refresh_token.map(Value::from)),
+                    ("refresh_token_expires_in", granted.refresh_expires_in.map(Value::from)),
+                ];
+                for (name, value) in more {
+                    if let Some(value) = value {
+                        body[name] = value;
+                    }
+                }
+            }
+            Reply::ok(&body)
         }
         Err((status, error, description)) => {
             Reply::json(status, &json!({"error": error, "error_description": description}))
@@ -40,14 +80,27 @@ pub(crate) fn issue(shared: &Shared, call: &Call) -> Reply {
 
 type Refusal = (u16, &'static str, &'static str);
 
-fn grant(shared: &Shared, call: &Call) -> Result<(), Refusal> {
-    let google = &shared.settings.google;
+/// `None` for a credential that nobody granted in a browser.
+fn grant(shared: &Shared, call: &Call) -> Result<Option<Granted>, Refusal> {
+    let settings = &shared.settings;
+    let google = &settings.google;
     if !call.is("application/x-www-form-urlencoded") {
         return Err((400, "invalid_request", "The body must be a URL-encoded form."));
     }
-    let form: HashMap<_, _> = url::form_urlencoded::parse(&call.body).collect();
-    let field = |name: &str| form.get(name).map(AsRef::as_ref).unwrap_or("");
+    let pairs: Vec<_> = url::form_urlencoded::parse(&call.body).collect();
+    let form: Form<'_> = pairs.iter().map(|(name, value)| (name.as_ref(), value.as_ref())).collect();
+    let field = |name: &str| form.get(name).copied().unwrap_or("");
+    let refuse = |(error, what): oauth::Refusal| (if error == "invalid_client" { 401 } else { 400 }, error, what);
+    let (now, behaviour) = (shared.now(), shared.oauth());
     match field("grant_type") {
+        "authorization_code" => {
+            let granted = shared.google().grants.redeem(&form, &client(google), behaviour, settings.seed, now);
+            granted.map(Some).map_err(refuse)
+        }
+        "refresh_token" if field("refresh_token") != google.refresh_token => {
+            let granted = shared.google().grants.refresh(&form, &client(google), behaviour, settings.seed, now);
+            granted.map(Some).map_err(refuse)
+        }
         "refresh_token" => {
             if field("client_id") != google.client_id {
                 return Err((401, "invalid_client", "The OAuth client was not found."));
@@ -55,12 +108,9 @@ fn grant(shared: &Shared, call: &Call) -> Result<(), Refusal> {
             if field("client_secret") != google.client_secret {
                 return Err((401, "invalid_client", "Unauthorized"));
             }
-            match field("refresh_token") == google.refresh_token {
-                true => Ok(()),
-                false => Err((400, "invalid_grant", "Token has been expired or revoked.")),
-            }
+            Ok(None)
         }
-        JWT_GRANT => assertion(shared, field("assertion")),
+        JWT_GRANT => assertion(shared, field("assertion")).map(|()| None),
         "" => Err((400, "invalid_request", "Required parameter is missing: grant_type")),
         _ => Err((400, "unsupported_grant_type", "Invalid grant_type")),
     }
@@ -123,8 +173,9 @@ pub(crate) fn authorise(shared: &Shared, call: &Call) -> Result<(), GoogleError>
     if shared.settings.google.static_token.as_deref() == Some(token) {
         return Ok(());
     }
-    match shared.google().tokens.get(token) {
-        Some(ends) if *ends > shared.now() => Ok(()),
+    let state = shared.google();
+    match state.tokens.get(token) {
+        Some(ends) if *ends > shared.now() && !state.grants.has_ended(token) => Ok(()),
         _ => Err(GoogleError::unauthenticated()),
     }
 }

@@ -1,16 +1,20 @@
-//! Tokens, proofs of the app secret, and API versions.
+//! Tokens, the login dialogue, proofs of the app secret, and API versions.
 
 use super::State;
 use super::error::{MetaError, expired_token};
 use super::params::Params;
-use crate::core::http::Call;
+use crate::core::http::{Call, Reply};
 use crate::core::key::mix;
-use crate::settings::MetaToken;
+use crate::core::oauth::{Client, Form};
+use crate::settings::{MetaSettings, MetaToken};
 use crate::world::Shared;
 use chrono::{DateTime, TimeDelta, Utc};
 use ring::hmac;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
+
+/// Life of a token that ends, once it is exchanged.
+const LONG_LIFE: TimeDelta = TimeDelta::days(60);
 
 const CURRENT: &str = "v26.0";
 
@@ -72,7 +76,7 @@ fn known(shared: &Shared, state: &State, token: &str) -> Option<Minted> {
     let given = shared.settings.meta.tokens.iter().find(|t| t.token == token);
     given
         .map(|MetaToken { expires_at, scopes, .. }| Minted { expires_at: *expires_at, scopes: scopes.clone() })
-        .or_else(|| state.tokens.get(token).cloned())
+        .or_else(|| state.tokens.get(token).filter(|_| !state.grants.has_ended(token)).cloned())
 }
 
 fn hmac_hex(secret: &str, message: &str) -> String {
@@ -136,17 +140,61 @@ pub(crate) fn debug_token(shared: &Shared, params: &Params<'_>) -> Result<Value,
     )
 }
 
-fn mint(shared: &Shared, scopes: Vec<String>, expires: bool) -> (String, Minted) {
+fn mint(shared: &Shared, scopes: Vec<String>, life: Option<TimeDelta>) -> (String, Minted) {
     let mut state = shared.meta();
     state.draws += 1;
     let token = format!("EAAsandbox{:016x}", mix(shared.settings.seed ^ 0x7043, state.draws));
-    let minted = Minted { expires_at: expires.then(|| shared.now() + TimeDelta::days(60)), scopes };
+    let minted = Minted { expires_at: life.map(|life| shared.now() + life), scopes };
     state.tokens.insert(token.clone(), minted.clone());
     (token, minted)
 }
 
-/// `GET|POST /oauth/access_token`: renews an expiring token.
+/// What a person grants lasts so long, until it is exchanged.
+const GRANTED_HOURS: i64 = 2;
+
+fn client(meta: &MetaSettings) -> Client<'_> {
+    Client {
+        id: &meta.app_id,
+        secret: &meta.app_secret,
+        scopes: &["ads_management", "ads_read", "business_management"],
+    }
+}
+
+/// `GET /dialog/oauth`.
+pub(crate) fn dialog(shared: &Shared, call: &Call) -> Reply {
+    let settings = &shared.settings;
+    shared.meta().grants.authorize(call, &client(&settings.meta), shared.oauth(), settings.seed, shared.now())
+}
+
+/// Persons withdraw what they granted.
+pub(crate) fn revoke_grants(shared: &Shared) {
+    shared.meta().grants.revoke_all();
+}
+
+/// A code becomes a token of short life.
+fn redeem(shared: &Shared, params: &Params<'_>) -> Result<Value, MetaError> {
+    let names = ["client_id", "client_secret", "code", "redirect_uri", "code_verifier"];
+    params.only(&[&names[..], &["grant_type"]].concat())?;
+    let values: Vec<_> = names.iter().map(|name| (*name, params.text(name).unwrap_or_default())).collect();
+    let form: Form<'_> = values.iter().map(|(name, value)| (*name, value.as_ref())).collect();
+    let settings = &shared.settings;
+    let granted =
+        shared.meta().grants.redeem(&form, &client(&settings.meta), shared.oauth(), settings.seed, shared.now());
+    let granted = granted.map_err(|(error, what)| match error {
+        "invalid_client" => MetaError::new(101, "Error validating client secret."),
+        _ => MetaError::new(100, format!("This authorization code cannot be used. {what}")),
+    })?;
+    let (token, minted) = mint(shared, granted.scopes, Some(TimeDelta::hours(GRANTED_HOURS)));
+    shared.meta().grants.issued(granted.grant, &token);
+    let left = minted.expires_at.map(|at| (at - shared.now()).num_seconds());
+    Ok(json!({"access_token": token, "token_type": "bearer", "expires_in": left}))
+}
+
+/// `GET|POST /oauth/access_token`: redeems a code, or renews an expiring token.
 pub(crate) fn exchange(shared: &Shared, params: &Params<'_>) -> Result<Value, MetaError> {
+    if params.text("code").is_some() {
+        return redeem(shared, params);
+    }
     params.only(&["grant_type", "client_id", "client_secret", "fb_exchange_token", "set_token_expires_in_60_days"])?;
     let meta = &shared.settings.meta;
     if params.required("grant_type")? != "fb_exchange_token" {
@@ -155,12 +203,14 @@ pub(crate) fn exchange(shared: &Shared, params: &Params<'_>) -> Result<Value, Me
     if params.required("client_id")? != meta.app_id || params.required("client_secret")? != meta.app_secret {
         return Err(MetaError::new(101, "Error validating client secret."));
     }
-    let old = known(shared, &shared.meta(), &params.required("fb_exchange_token")?)
+    let given = params.required("fb_exchange_token")?;
+    let old = known(shared, &shared.meta(), &given)
         .ok_or_else(|| MetaError::new(190, "Invalid OAuth access token - Cannot parse access token"))?;
     if old.expires_at.is_some_and(|at| at <= shared.now()) {
         return Err(expired_token());
     }
-    let (token, minted) = mint(shared, old.scopes, true);
+    let (token, minted) = mint(shared, old.scopes, Some(LONG_LIFE));
+    shared.meta().grants.follows(&given, &token);
     let left = minted.expires_at.map(|at| (at - shared.now()).num_seconds());
     Ok(json!({"access_token": token, "token_type": "bearer", "expires_in": left}))
 }
@@ -174,7 +224,7 @@ pub(crate) fn system_user_token(shared: &Shared, params: &Params<'_>, of_busines
         params.required("appsecret_proof")?;
     }
     let scopes = params.required("scope")?.split(',').map(|s| s.trim().to_owned()).collect();
-    let (token, _) = mint(shared, scopes, params.flag("set_token_expires_in_60_days"));
+    let (token, _) = mint(shared, scopes, params.flag("set_token_expires_in_60_days").then_some(LONG_LIFE));
     Ok(json!({"access_token": token}))
 }
 

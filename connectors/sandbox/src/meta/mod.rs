@@ -10,12 +10,14 @@ mod sessions;
 mod usage;
 mod users;
 
+pub(crate) use auth::revoke_grants;
 pub(crate) use error::fault_reply;
 
 use crate::Platform;
 use crate::core::http::{Answer, Call, Reply};
 use crate::core::key::{Key, KeyMap};
 use crate::core::members::Members;
+use crate::core::oauth::Grants;
 use crate::world::{AudienceInfo, Handled, Shared, Struck};
 use axum::http::Method;
 use error::MetaError;
@@ -29,6 +31,8 @@ use std::collections::BTreeMap;
 pub(crate) struct State {
     audiences: BTreeMap<u64, audience::Audience>,
     tokens: BTreeMap<String, auth::Minted>,
+    #[serde(default)]
+    grants: Grants,
     /// Ad account → external id → whom it stood for.
     extern_ids: BTreeMap<String, KeyMap<ExternRow>>,
     usage: BTreeMap<String, usage::Usage>,
@@ -63,6 +67,7 @@ enum Op {
     Sessions,
     DebugToken,
     Exchange,
+    Dialog,
     UserToken,
     BusinessToken,
     Install,
@@ -79,6 +84,7 @@ impl Op {
             ["me"] if get => (Op::Me, ""),
             ["debug_token"] if get => (Op::DebugToken, ""),
             ["oauth", "access_token"] if get || post => (Op::Exchange, ""),
+            ["dialog", "oauth"] if get => (Op::Dialog, ""),
             [act, ref rest @ ..] if act.strip_prefix("act_").is_some_and(digits) => {
                 let op = match rest {
                     [] if get => Op::Account,
@@ -128,6 +134,7 @@ impl Op {
             Op::Sessions => "sessions.get",
             Op::DebugToken => "token.debug",
             Op::Exchange | Op::UserToken | Op::BusinessToken => "token.mint",
+            Op::Dialog => "oauth.authorize",
             Op::Install => "app.install",
             Op::Me => "me.get",
             Op::Unknown => "unknown",
@@ -166,6 +173,9 @@ pub(crate) fn handle(shared: &Shared, call: &Call) -> Handled {
     };
     let (op, object) = Op::of(&method, &path);
     shared.under_faults(Platform::Meta, op.name(), op.carries_members(), |struck| {
+        if op == Op::Dialog {
+            return auth::dialog(shared, call).into();
+        }
         let mut members = 0;
         let mut headers = Vec::new();
         let result = params.and_then(|params| {
@@ -231,7 +241,7 @@ impl Request<'_> {
             Op::BusinessToken => auth::system_user_token(self.shared, self.params, true),
             Op::Install => Ok(serde_json::json!({"success": true})),
             Op::Me => Ok(serde_json::json!({"id": "100000000000002", "name": "Sandbox system user"})),
-            Op::DebugToken | Op::Exchange | Op::Unknown => {
+            Op::DebugToken | Op::Exchange | Op::Dialog | Op::Unknown => {
                 Err(MetaError::new(2500, "Unknown path components or method for this path"))
             }
         }

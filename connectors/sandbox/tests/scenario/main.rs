@@ -4,4 +4,5 @@ mod client;
 mod faults;
 mod google;
 mod meta;
+mod oauth;
 mod world;

@@ -1,0 +1,99 @@
+//! Errors of the domain as problems: a stable code, words that are safe to show, the rest in the log.
+
+use tracing::{error, warn};
+
+use super::problem::{Code, FieldFault, Problem};
+use crate::config::Faults;
+use crate::ledger::LedgerError;
+use crate::store::StoreError;
+use crate::sync::SyncError;
+use crate::warehouse;
+
+/// What the state says of a request, or that it did not answer. Its own words name files and hosts, which stay in the
+/// log.
+pub fn of_store(error: &StoreError) -> Problem {
+    match error {
+        StoreError::Unknown { what, key } => Problem::not_found(what, key),
+        StoreError::Cursor(_) => Problem::invalid(vec![FieldFault {
+            location: "query",
+            field: "cursor".to_owned(),
+            message: "is not a cursor of this list; take next_cursor of a page, or leave it out".to_owned(),
+        }]),
+        _ => {
+            error!(error = %error, "The state cannot be reached");
+            Problem::new(Code::Unavailable).retry_after(5)
+        }
+    }
+}
+
+impl From<StoreError> for Problem {
+    fn from(error: StoreError) -> Self {
+        of_store(&error)
+    }
+}
+
+impl From<anyhow::Error> for Problem {
+    fn from(error: anyhow::Error) -> Self {
+        known(&error).unwrap_or_else(|| {
+            error!(error = format!("{error:#}"), "A request failed");
+            Self::new(Code::Internal)
+        })
+    }
+}
+
+/// The first cause that has a code. These messages are made for operators and hold no personal data.
+fn known(error: &anyhow::Error) -> Option<Problem> {
+    error.chain().find_map(|cause| {
+        if let Some(problem) = cause.downcast_ref::<SyncError>().and_then(of_sync) {
+            return Some(problem);
+        }
+        if let Some(faults) = cause.downcast_ref::<Faults>() {
+            return Some(Problem::new(Code::NotConfigured).detail(faults.to_string().trim().to_owned()));
+        }
+        if let Some(error) = cause.downcast_ref::<StoreError>() {
+            return Some(of_store(error));
+        }
+        if let Some(error) = cause.downcast_ref::<LedgerError>() {
+            return Some(of_ledger(error));
+        }
+        if let Some(error) = cause.downcast_ref::<warehouse::Error>() {
+            return Some(of_warehouse(error));
+        }
+        cause.downcast_ref::<reveil_sdk::Error>().map(of_platform)
+    })
+}
+
+fn of_sync(error: &SyncError) -> Option<Problem> {
+    match error {
+        SyncError::Busy => Some(Problem::new(Code::AudienceBusy).retry_after(30)),
+        SyncError::Guarded(_) => Some(Problem::new(Code::GuardRefused).detail(error.to_string())),
+        SyncError::Platform(error) => Some(of_platform(error)),
+        SyncError::Ledger(error) => Some(of_ledger(error)),
+        SyncError::Store(error) => Some(of_store(error)),
+        SyncError::Warehouse(error) => Some(of_warehouse(error)),
+        _ => None,
+    }
+}
+
+fn of_ledger(error: &LedgerError) -> Problem {
+    if error.is_locked() {
+        return Problem::new(Code::AudienceBusy).retry_after(30);
+    }
+    error!(error = %error, "A ledger cannot be read or written");
+    Problem::new(Code::Internal)
+}
+
+fn of_warehouse(error: &warehouse::Error) -> Problem {
+    warn!(error = %error, "The warehouse failed");
+    Problem::new(Code::WarehouseFailed).detail(error.to_string())
+}
+
+fn of_platform(error: &reveil_sdk::Error) -> Problem {
+    warn!(error = %error, "A platform failed");
+    let code = if error.kind() == reveil_sdk::ErrorKind::Config { Code::NotConfigured } else { Code::PlatformFailed };
+    let problem = Problem::new(code).detail(error.to_string());
+    match error.hint_text() {
+        Some(hint) => problem.hint(hint),
+        None => problem,
+    }
+}

@@ -1,0 +1,199 @@
+//! The OpenAPI 3.1 document, made from the handlers. What every operation has in common is put in here, once.
+
+use serde_json::{Map, Value, json};
+use utoipa::OpenApi;
+use utoipa::openapi::security::{ApiKey, ApiKeyValue, Http, HttpAuthScheme, SecurityScheme};
+
+use super::api;
+use super::problem::{Code, FieldFault, ProblemDocument};
+
+#[derive(Debug, OpenApi)]
+#[openapi(
+    info(
+        title = "Réveil",
+        description = "Keeps ad audiences equal to a warehouse's inactive segment, and says what it was worth.\n\n\
+            Send a token as `Authorization: Bearer rvl_…`; `reveil token create` makes one. Errors are RFC 9457 \
+            problem documents with a stable `code`, a `hint` and the `request_id` that the log has too. Lists come in \
+            pages: ask again with `cursor` set to the page's `next_cursor`.",
+        license(name = "Apache-2.0", identifier = "Apache-2.0")
+    ),
+    components(schemas(ProblemDocument, Code, FieldFault)),
+    tags(
+        (name = "audiences", description = "What is kept equal to the segment"),
+        (name = "runs", description = "Syncs, queued, running and ended"),
+        (name = "destinations", description = "Accounts on platforms, and the connectors that reach them"),
+        (name = "results", description = "Match readings, delivery figures, projections, lift"),
+        (name = "privacy", description = "Erasure and the audit log"),
+        (name = "service", description = "The daemon itself")
+    )
+)]
+struct Frame;
+
+/// The document.
+pub fn document() -> Value {
+    let mut frame = Frame::openapi();
+    let components = frame.components.get_or_insert_default();
+    components.add_security_scheme(
+        "token",
+        SecurityScheme::Http(
+            Http::builder()
+                .scheme(HttpAuthScheme::Bearer)
+                .bearer_format("rvl_<id>_<secret>")
+                .description(Some("The role needed stands beside it: viewer, operator or admin"))
+                .build(),
+        ),
+    );
+    let cookie = ApiKeyValue::with_description("reveil_session", "Set by /login, for the pages and their live events");
+    components.add_security_scheme("session", SecurityScheme::ApiKey(ApiKey::Cookie(cookie)));
+    frame.merge(api::routes().into_openapi());
+    let mut document = serde_json::to_value(&frame).expect("the document is plain data");
+    complete(&mut document);
+    document
+}
+
+/// As text for people and files.
+pub fn pretty() -> String {
+    format!("{:#}\n", document())
+}
+
+/// Adds to each operation what the layers around it do.
+fn complete(document: &mut Value) {
+    document["components"]["responses"] = json!({ "Problem": {
+        "description": "What went wrong and what to do",
+        "headers": common_headers(),
+        "content": { "application/problem+json": { "schema": { "$ref": "#/components/schemas/ProblemDocument" } } },
+    } });
+    let paths = document["paths"].as_object_mut().into_iter().flat_map(Map::values_mut);
+    for operation in paths.flat_map(|item| item.as_object_mut().into_iter().flat_map(Map::values_mut)) {
+        plain_parameters(operation);
+        roles(operation);
+        responses(operation);
+    }
+}
+
+/// A parameter that is left out is not null.
+fn plain_parameters(operation: &mut Value) {
+    for parameter in operation["parameters"].as_array_mut().into_iter().flatten() {
+        let schema = &mut parameter["schema"];
+        if let Some(kinds) = schema["type"].as_array_mut() {
+            kinds.retain(|kind| kind != "null");
+            if let [one] = kinds.as_slice() {
+                schema["type"] = one.clone();
+            }
+        }
+        if let Some(forms) = schema["oneOf"].as_array_mut() {
+            forms.retain(|form| form["type"] != "null");
+            if let [one] = forms.as_slice() {
+                *schema = one.clone();
+            }
+        }
+    }
+}
+
+/// Whatever takes a token takes a session too.
+fn roles(operation: &mut Value) {
+    let role = operation["security"][0]["token"].clone();
+    if role.is_array() {
+        operation["security"] = json!([{ "token": role }, { "session": role }]);
+    }
+}
+
+fn responses(operation: &mut Value) {
+    let secured = operation["security"][0]["token"].is_array();
+    let in_path = operation["parameters"].as_array().is_some_and(|all| all.iter().any(|one| one["in"] == "path"));
+    let has_body = operation.get("requestBody").is_some();
+    let Some(responses) = operation["responses"].as_object_mut() else { return };
+    for (status, response) in responses.iter_mut() {
+        if status.starts_with('2') && response.get("$ref").is_none() {
+            let headers = common_headers();
+            let known = response["headers"].as_object().cloned().unwrap_or_default();
+            let mut all = headers.as_object().cloned().unwrap_or_default();
+            all.extend(known);
+            response["headers"] = Value::Object(all);
+        }
+    }
+    let mut statuses = vec!["421", "422", "429", "500", "503"];
+    if secured {
+        statuses.extend(["401", "403"]);
+    }
+    if in_path {
+        statuses.push("404");
+    }
+    if has_body {
+        statuses.extend(["400", "408", "413", "415"]);
+    }
+    for status in statuses {
+        responses.entry(status).or_insert_with(|| json!({ "$ref": "#/components/responses/Problem" }));
+    }
+    responses.sort_keys();
+}
+
+fn common_headers() -> Value {
+    let number = |what: &str| json!({ "description": what, "schema": { "type": "integer", "minimum": 0 } });
+    json!({
+        "X-Request-Id": { "description": "Of this request; yours, when you sent one of 8 to 64 harmless characters",
+            "schema": { "type": "string" } },
+        "RateLimit-Limit": number("Calls that may be made at once"),
+        "RateLimit-Remaining": number("Calls left of them"),
+        "RateLimit-Reset": number("Seconds until all of them are there again"),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::schema::Schemas;
+    use super::*;
+
+    fn operations(document: &Value) -> Vec<(String, &Value)> {
+        let paths = document["paths"].as_object().unwrap().iter();
+        paths
+            .flat_map(|(path, item)| item.as_object().unwrap().iter().map(move |(m, op)| (format!("{m} {path}"), op)))
+            .collect()
+    }
+
+    #[test]
+    fn every_operation_says_who_may_call_it_and_what_it_is() {
+        let document = document();
+        assert_eq!(document["openapi"], "3.1.0");
+        let open = ["get /healthz", "get /readyz", "get /v1/openapi.json", "get /v1/version"];
+        for (name, operation) in operations(&document) {
+            let secured = operation["security"][0]["token"][0].is_string();
+            assert_eq!(!secured, open.contains(&name.as_str()), "{name}: security");
+            for key in ["operationId", "summary"] {
+                assert!(operation[key].is_string(), "{name} has no {key}");
+            }
+            assert!(operation["tags"][0].is_string(), "{name} has no tag");
+            for parameter in operation["parameters"].as_array().into_iter().flatten() {
+                assert!(parameter["description"].is_string(), "{name}: {} has no description", parameter["name"]);
+            }
+        }
+    }
+
+    /// A keyword that nothing checks would be a promise not kept.
+    #[test]
+    fn every_keyword_of_a_request_is_checked() {
+        let document = document();
+        let schemas = Schemas::new(&document);
+        for (name, operation) in operations(&document) {
+            let parameters = operation["parameters"].as_array().into_iter().flatten().map(|one| &one["schema"]);
+            let body = &operation["requestBody"]["content"]["application/json"]["schema"];
+            for schema in parameters.chain([body]) {
+                assert_eq!(schemas.unknown_keywords(schema), Vec::<String>::new(), "{name}");
+            }
+        }
+    }
+
+    #[test]
+    fn bodies_refuse_what_they_do_not_know() {
+        let document = document();
+        let schemas = Schemas::new(&document);
+        for (name, operation) in operations(&document) {
+            let body = &operation["requestBody"]["content"]["application/json"]["schema"];
+            if body.is_null() {
+                continue;
+            }
+            let faults = schemas.faults(body, &json!({ "no such field": 1 }));
+            assert!(faults.iter().any(|(at, _)| at == "/no such field"), "{name}: {faults:?}");
+        }
+    }
+}

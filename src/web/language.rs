@@ -1,0 +1,358 @@
+//! French and English. Every text of the pages is here, so that no page speaks half of each.
+
+use axum::http::{HeaderMap, header};
+
+use crate::http::problem::Code;
+use crate::store::model::{RunKind, RunState};
+
+/// What the visitor reads best, of what we speak.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Language {
+    English,
+    French,
+}
+
+impl Language {
+    /// By `Accept-Language`; English when neither is asked for.
+    pub fn of(headers: &HeaderMap) -> Self {
+        let asked = headers.get(header::ACCEPT_LANGUAGE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+        let mut best = (0.0, Self::English);
+        for part in asked.split(',') {
+            let mut pieces = part.split(';');
+            let tag = pieces.next().unwrap_or_default().trim().to_ascii_lowercase();
+            let weight = pieces.find_map(|piece| piece.trim().strip_prefix("q=")).map_or(Some(1.0), |q| q.parse().ok());
+            let language = match tag.split('-').next() {
+                Some("fr") => Self::French,
+                Some("en") => Self::English,
+                _ => continue,
+            };
+            // The first of equals.
+            if let Some(weight) = weight.filter(|weight| *weight > best.0) {
+                best = (weight, language);
+            }
+        }
+        best.1
+    }
+
+    pub fn words(self) -> &'static Words {
+        match self {
+            Self::English => &ENGLISH,
+            Self::French => &FRENCH,
+        }
+    }
+}
+
+/// The texts of one language.
+#[derive(Debug)]
+pub struct Words {
+    pub language: Language,
+    pub code: &'static str,
+    pub skip: &'static str,
+    pub audiences: &'static str,
+    pub runs: &'static str,
+    pub log_in: &'static str,
+    pub log_out: &'static str,
+    pub token: &'static str,
+    pub token_help: &'static str,
+    pub token_wrong: &'static str,
+    pub no_audience: &'static str,
+    pub no_run: &'static str,
+    pub paused: &'static str,
+    pub next_run: &'static str,
+    pub not_scheduled: &'static str,
+    pub last_run: &'static str,
+    pub never: &'static str,
+    pub destination: &'static str,
+    pub held: &'static str,
+    pub uncertain: &'static str,
+    pub rejected: &'static str,
+    pub holdout: &'static str,
+    pub run: &'static str,
+    pub audience: &'static str,
+    pub state: &'static str,
+    pub kind: &'static str,
+    pub as_of: &'static str,
+    pub requested: &'static str,
+    pub by: &'static str,
+    pub started: &'static str,
+    pub finished: &'static str,
+    pub attempts: &'static str,
+    pub dry_run: &'static str,
+    pub segment: &'static str,
+    pub customers: &'static str,
+    pub inactive: &'static str,
+    pub active: &'static str,
+    pub unknown: &'static str,
+    pub eligible: &'static str,
+    pub left_out: &'static str,
+    pub destinations: &'static str,
+    pub added: &'static str,
+    pub removed: &'static str,
+    pub kept: &'static str,
+    pub requests: &'static str,
+    pub warnings: &'static str,
+    pub error: &'static str,
+    pub what_to_do: &'static str,
+    pub match_rate: &'static str,
+    pub progress: &'static str,
+    pub waiting: &'static str,
+    pub cancel: &'static str,
+    pub cancelling: &'static str,
+    pub older: &'static str,
+    pub newest: &'static str,
+    pub request_id: &'static str,
+    pub back: &'static str,
+    thousands: char,
+    states: [&'static str; 7],
+    kinds: [&'static str; 3],
+}
+
+static ENGLISH: Words = Words {
+    language: Language::English,
+    code: "en",
+    skip: "Skip to the content",
+    audiences: "Audiences",
+    runs: "Runs",
+    log_in: "Log in",
+    log_out: "Log out",
+    token: "Token",
+    token_help: "Paste a token; `reveil token create` makes one. This browser keeps it for twelve hours.",
+    token_wrong: "This token is not valid: mistyped, expired or revoked.",
+    no_audience: "There is no audience that this token may see.",
+    no_run: "No run yet.",
+    paused: "paused",
+    next_run: "Next run",
+    not_scheduled: "not scheduled",
+    last_run: "Last run",
+    never: "never",
+    destination: "Destination",
+    held: "Members",
+    uncertain: "Uncertain",
+    rejected: "Refused",
+    holdout: "Control group",
+    run: "Run",
+    audience: "Audience",
+    state: "State",
+    kind: "Kind",
+    as_of: "As of",
+    requested: "Asked for",
+    by: "by",
+    started: "Started",
+    finished: "Ended",
+    attempts: "Attempts",
+    dry_run: "Dry run: nothing is sent",
+    segment: "From customers to people who may be uploaded",
+    customers: "Customers",
+    inactive: "Inactive",
+    active: "Active",
+    unknown: "Unknown",
+    eligible: "May be uploaded",
+    left_out: "Left out",
+    destinations: "Destinations",
+    added: "Added",
+    removed: "Removed",
+    kept: "Kept",
+    requests: "Requests",
+    warnings: "Warnings",
+    error: "Error",
+    what_to_do: "What to do",
+    match_rate: "Match reading",
+    progress: "Progress",
+    waiting: "Waiting for its turn",
+    cancel: "Cancel this run",
+    cancelling: "It stops before its next batch.",
+    older: "Older",
+    newest: "Newest",
+    request_id: "Request",
+    back: "Back to the audiences",
+    thousands: ',',
+    states: ["waiting", "running", "done", "sent, no verdict yet", "partly failed", "failed", "cancelled"],
+    kinds: ["difference", "everything again", "renewal"],
+};
+
+static FRENCH: Words = Words {
+    language: Language::French,
+    code: "fr",
+    skip: "Aller au contenu",
+    audiences: "Audiences",
+    runs: "Exécutions",
+    log_in: "Se connecter",
+    log_out: "Se déconnecter",
+    token: "Jeton",
+    token_help: "Collez un jeton ; `reveil token create` en crée un. Ce navigateur le garde douze heures.",
+    token_wrong: "Ce jeton n’est pas valable : mal recopié, expiré ou révoqué.",
+    no_audience: "Ce jeton ne donne accès à aucune audience.",
+    no_run: "Aucune exécution pour l’instant.",
+    paused: "en pause",
+    next_run: "Prochaine exécution",
+    not_scheduled: "non planifiée",
+    last_run: "Dernière exécution",
+    never: "jamais",
+    destination: "Destination",
+    held: "Membres",
+    uncertain: "Incertains",
+    rejected: "Refusés",
+    holdout: "Groupe témoin",
+    run: "Exécution",
+    audience: "Audience",
+    state: "État",
+    kind: "Type",
+    as_of: "À la date du",
+    requested: "Demandée",
+    by: "par",
+    started: "Début",
+    finished: "Fin",
+    attempts: "Tentatives",
+    dry_run: "Essai à blanc : rien n’est envoyé",
+    segment: "Des clients aux personnes que l’on peut envoyer",
+    customers: "Clients",
+    inactive: "Inactifs",
+    active: "Actifs",
+    unknown: "Inconnus",
+    eligible: "Peuvent être envoyés",
+    left_out: "Écartés",
+    destinations: "Destinations",
+    added: "Ajoutés",
+    removed: "Retirés",
+    kept: "Gardés",
+    requests: "Requêtes",
+    warnings: "Avertissements",
+    error: "Erreur",
+    what_to_do: "Que faire",
+    match_rate: "Taux de correspondance",
+    progress: "Avancement",
+    waiting: "Attend son tour",
+    cancel: "Annuler cette exécution",
+    cancelling: "Elle s’arrête avant le prochain lot.",
+    older: "Plus anciennes",
+    newest: "Plus récentes",
+    request_id: "Requête",
+    back: "Retour aux audiences",
+    thousands: '\u{202f}',
+    states: ["en attente", "en cours", "terminée", "envoyée, verdict attendu", "échec partiel", "échec", "annulée"],
+    kinds: ["différence", "tout renvoyer", "renouvellement"],
+};
+
+impl Words {
+    pub fn run_state(&self, state: &RunState) -> &'static str {
+        RunState::ALL.iter().position(|known| known == state).map_or("", |index| self.states[index])
+    }
+
+    pub fn run_kind(&self, kind: &RunKind) -> &'static str {
+        RunKind::ALL.iter().position(|known| known == kind).map_or("", |index| self.kinds[index])
+    }
+
+    /// A count with its thousands apart.
+    pub fn count(&self, number: &u64) -> String {
+        let digits = number.to_string();
+        let mut text = String::new();
+        for (index, digit) in digits.chars().enumerate() {
+            if index > 0 && (digits.len() - index) % 3 == 0 {
+                text.push(self.thousands);
+            }
+            text.push(digit);
+        }
+        text
+    }
+
+    /// A share as percent.
+    pub fn percent(&self, share: &f64) -> String {
+        let text = format!("{:.1}", 100.0 * share);
+        let text = text.strip_suffix(".0").unwrap_or(&text);
+        match self.language {
+            Language::English => format!("{text} %"),
+            Language::French => format!("{} %", text.replace('.', ",")),
+        }
+    }
+
+    /// Why somebody was left out.
+    pub fn reason(&self, reason: &str) -> String {
+        let words = match self.language {
+            Language::English => crate::sync::eligibility::reason::describe(reason),
+            Language::French => french_reason(reason),
+        };
+        if matches!(words, "other" | "autre") { reason.replace('_', " ") } else { words.to_owned() }
+    }
+
+    /// What kind of problem.
+    pub fn problem(&self, code: Code) -> &'static str {
+        match (self.language, code) {
+            (Language::English, code) => code.title(),
+            (_, Code::NotFound) => "Cette page n’existe pas",
+            (_, Code::Forbidden) => "Ce jeton ne le permet pas",
+            (_, Code::CrossSite) => "Une page d’un autre site ne peut pas faire cela",
+            (_, Code::TooManyRequests | Code::Overloaded) => "Trop de demandes en ce moment",
+            (_, Code::Unavailable) => "L’état ne répond pas",
+            (_, Code::RunEnded) => "Cette exécution est terminée",
+            (_, Code::WrongHost) => "Ce serveur ne répond pas à ce nom",
+            (_, _) => "Cela n’a pas fonctionné",
+        }
+    }
+}
+
+fn french_reason(code: &str) -> &'static str {
+    match code {
+        "test_customer" => "compte de test ou d’employé",
+        "erasure_requested" => "a demandé l’effacement",
+        "objection" => "s’est opposé à la prospection",
+        "complaint" => "s’est plaint d’un e-mail (vaut opposition)",
+        "us_opt_out" => "refuse la vente ou le partage (États-Unis)",
+        "consent_denied" => "refuse la publicité",
+        "consent_unknown" => "consentement publicitaire inconnu",
+        "consent_unproven" => "consentement sans date ni source",
+        "unsubscribed" => "désabonné des e-mails",
+        "hard_bounce" => "adresse e-mail morte",
+        "retention_expired" => "dernier contact au-delà de la durée de conservation",
+        "minor" => "mineur",
+        "bought_recently" => "a acheté récemment",
+        "lost" => "perdu : aucune réaction aux dernières campagnes",
+        "mail_ladder" => "relances par e-mail en cours",
+        "no_usable_identifier" => "aucun identifiant utilisable",
+        "only_shared_placeholder" => "seulement des identifiants partagés par beaucoup",
+        "identifier_of_active_customer" => "seulement des identifiants d’un client actif",
+        "identifier_of_refusing_customer" => "seulement des identifiants de quelqu’un qui a refusé",
+        "duplicate_of_another_customer" => "mêmes identifiants qu’un autre client",
+        "holdout" => "groupe témoin",
+        "suppressed" => "a demandé l’oubli",
+        _ => "autre",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_best_language_wins() {
+        let of = |accept: &str| {
+            let mut headers = HeaderMap::new();
+            headers.insert(header::ACCEPT_LANGUAGE, accept.parse().unwrap());
+            Language::of(&headers)
+        };
+        assert_eq!(of("fr-FR,fr;q=0.9,en;q=0.8"), Language::French);
+        assert_eq!(of("de,en;q=0.5,fr;q=0.7"), Language::French);
+        assert_eq!(of("en,fr"), Language::English);
+        for odd in ["", "de", "fr;q=0", "fr;q=x", ";;,,"] {
+            assert_eq!(of(odd), Language::English, "{odd}");
+        }
+    }
+
+    #[test]
+    fn numbers_are_written_as_people_do() {
+        assert_eq!(ENGLISH.count(&1_234_567), "1,234,567");
+        assert_eq!(FRENCH.count(&1_234), "1\u{202f}234");
+        assert_eq!((ENGLISH.count(&999), ENGLISH.percent(&0.125)), ("999".to_owned(), "12.5 %".to_owned()));
+        assert_eq!(FRENCH.percent(&0.125), "12,5 %");
+    }
+
+    #[test]
+    fn every_reason_has_words_in_both() {
+        for reason in crate::sync::eligibility::reason::ORDER {
+            for words in [&ENGLISH, &FRENCH] {
+                assert!(!words.reason(reason).contains('_') && !matches!(&*words.reason(reason), "other" | "autre"));
+                assert_ne!(words.reason(reason), reason.replace('_', " ").to_uppercase());
+            }
+            assert_ne!(french_reason(reason), "autre", "{reason}");
+        }
+    }
+}
