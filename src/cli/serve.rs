@@ -20,7 +20,7 @@ pub async fn run(global: &Global, _args: ServeArgs) -> anyhow::Result<Exit> {
     let (config, sources) = load(global)?;
     let store = Store::connect(&config.state, &config.state_dir).await?;
     let file = ConfigFile { path: global.config.clone(), overrides: global.set.clone() };
-    let daemon = Daemon::new(file, config, sources, store, Arc::new(MachineClock));
+    let daemon = Daemon::new(file, config, sources, store, Arc::new(MachineClock))?;
     service::run(daemon).await?;
     Ok(Exit::Done)
 }
