@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 from datetime import datetime, timezone
@@ -66,6 +67,21 @@ def test_deferred_to_the_end_and_a_dag_starts_on_the_audience(daemon, services):
     follower = wait_until(started, "reveil_on_audience started")
     wait_for_state("reveil_on_audience", follower, "start_campaign", "success")
     assert xcom("reveil_on_audience", follower, "start_campaign")["run_id"] == reveil_run
+
+
+def test_lineage_of_the_deferred_sync(daemon, airflow_home):
+    """Written by Airflow's OpenLineage listener while the test before ran."""
+    events = [json.loads(line) for line in (airflow_home / "lineage.json").read_text().splitlines()]
+    [done] = [one for one in events if one["eventType"] == "COMPLETE" and one["job"]["name"] == "check_deferred.sync"]
+    assert [one["name"] for one in done["inputs"]] == ["segment/dormant"]
+    assert {one["name"] for one in done["outputs"]} == {
+        "audience/dormant",
+        "audience/dormant/destination/meta",
+        "audience/dormant/destination/google",
+    }
+    assert {one["namespace"] for one in done["outputs"]} == {daemon.url.replace("http", "reveil")}
+    facet = done["run"]["facets"]["externalQuery"]
+    assert daemon.run(facet["externalQueryId"])["audience"] == "dormant"
 
 
 def test_killing_a_task_in_its_worker_cancels_the_run(daemon, services):
