@@ -7,6 +7,7 @@ pub mod config;
 pub mod connectors;
 pub mod daemon;
 pub mod demo;
+pub mod erasure;
 pub mod http;
 pub mod identity;
 pub mod ledger;

@@ -6,10 +6,10 @@ import contextlib
 import os
 import secrets
 import signal
-import socket
 import subprocess
 import sys
 import time
+import urllib.request
 from collections.abc import Callable
 from datetime import datetime, timezone
 from pathlib import Path
@@ -46,10 +46,11 @@ class AirflowServices:
         environment["AIRFLOW__API_AUTH__JWT_SECRET"] = secrets.token_hex(32)
         where = ["--apps", "execution", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
         self._spawn(environment, "api-server", *where)
+        health = f"http://127.0.0.1:{port}/execution/health"
 
         def answers() -> bool:
-            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
-                return True
+            with contextlib.suppress(OSError), urllib.request.urlopen(health, timeout=60) as answer:
+                return answer.status == 200
             return False
 
         wait_until(answers, "Airflow's API server answers", 120)

@@ -26,6 +26,7 @@ os.environ.update(
         "AIRFLOW__CORE__DAGS_ARE_PAUSED_AT_CREATION": "True",
         "AIRFLOW__SCHEDULER__SCHEDULER_HEARTBEAT_SEC": "1",
         "AIRFLOW__SCHEDULER__JOB_HEARTBEAT_SEC": "1",
+        "AIRFLOW__WORKERS__EXECUTION_API_TIMEOUT": "30",
         "AIRFLOW__TRIGGERER__JOB_HEARTBEAT_SEC": "1",
         "AIRFLOW__SCHEDULER__MIN_FILE_PROCESS_INTERVAL": "5",
         "AIRFLOW__SCHEDULER__PARSING_PROCESSES": "1",
@@ -74,8 +75,9 @@ def airflow_home(daemon):
     initdb()
     yield HOME
     from airflow import settings
+    from sqlalchemy.orm import close_all_sessions
 
-    settings.Session.remove()
+    close_all_sessions()
     settings.engine.dispose()
     DATABASE.stop()
     shutil.rmtree(HOME, ignore_errors=True)

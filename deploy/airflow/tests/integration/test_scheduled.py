@@ -91,7 +91,7 @@ def test_killing_a_task_in_its_worker_cancels_the_run(daemon, services):
     started = wait_until(lambda: latest_run(daemon, known), "a run was asked for")
     wait_until(lambda: xcom("check_worker", run_id, "sync", "run_url"), "the task knows its run")
     mark_failed("check_worker", run_id, "sync")
-    wait_until(lambda: daemon.run(started["id"])["state"] == "cancelled", "the run is cancelled")
+    wait_until(lambda: daemon.run(started["id"])["state"] == "cancelled", "the run is cancelled", 120)
     assert task("check_worker", run_id, "sync").state == "failed"
 
 
@@ -104,7 +104,7 @@ def test_killing_a_deferred_task_cancels_the_run(daemon, services):
     # Not before the triggerer has it: a trigger that never ran has nothing to cancel with.
     wait_until(lambda: "starting" in services.task_log("check_triggerer") or triggerer_has_it(run_id), "it is watched")
     mark_failed("check_triggerer", run_id, "sync")
-    wait_until(lambda: daemon.run(started["id"])["state"] == "cancelled", "the run is cancelled")
+    wait_until(lambda: daemon.run(started["id"])["state"] == "cancelled", "the run is cancelled", 120)
     assert task("check_triggerer", run_id, "sync").state == "failed"
 
 
