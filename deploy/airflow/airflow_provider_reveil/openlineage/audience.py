@@ -46,7 +46,7 @@ def done(run: Run, settings: ConnectionSettings) -> OperatorLineage:
 
 
 def parent(task_instance: Any) -> str | None:
-    """The task's own run as `namespace/job/run id`, for Réveil's run to name as its parent; None without OpenLineage."""
+    """The task's own run as `namespace/job/run id`, for Réveil's run to name as parent; None without OpenLineage."""
     try:
         from airflow.providers.openlineage.plugins.macros import lineage_parent_id
 
