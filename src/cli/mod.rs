@@ -2,11 +2,14 @@
 
 pub mod alerts;
 pub mod audience;
+pub mod audit;
 pub mod check;
 pub mod connect;
 pub mod connector;
 pub mod demo;
 pub mod exit;
+pub mod forget;
+pub mod health;
 pub mod holdout;
 pub mod identify;
 pub mod init;
@@ -62,6 +65,8 @@ enum Command {
     Serve(serve::ServeArgs),
     /// What each audience holds, what waits, when it ran last
     Status(status::StatusArgs),
+    /// Whether the daemon of this configuration is ready; for health checks of containers
+    Health(health::HealthArgs),
     /// The latest runs; cancel one
     Runs(runs::RunsArgs),
     /// Match rates, audiences, identifiers
@@ -75,6 +80,10 @@ enum Command {
     Holdout(holdout::HoldoutCommand),
     /// How a platform's rules treat identifiers of your own
     Identify(identify::IdentifyArgs),
+    /// Erase a person from every audience they were ever sent to, and keep them out
+    Forget(forget::ForgetArgs),
+    /// Who did what, and whether the log is as it was written
+    Audit(audit::AuditArgs),
     /// Grant access to a destination in a browser; the tokens go into the vault
     Connect(connect::ConnectArgs),
     /// The master key and the secrets sealed with it
@@ -136,11 +145,14 @@ async fn run(cli: Cli) -> anyhow::Result<Exit> {
         Command::Serve(args) => serve::run(&global, args).await,
         Command::Alerts(command) => alerts::run(&global, command).await,
         Command::Status(args) => status::run(&global, args).await,
+        Command::Health(args) => health::run(&global, args).await,
         Command::Runs(args) => runs::run(&global, args).await,
         Command::Report(command) => report::run(&global, command).await,
         Command::Roi(command) => roi::run(&global, command, &mut out).await.map(|()| Exit::Done),
         Command::Holdout(command) => holdout::run(command, &mut out).map(|()| Exit::Done),
         Command::Identify(args) => identify::run(&args),
+        Command::Forget(args) => forget::run(&global, args).await,
+        Command::Audit(args) => audit::run(&global, args).await,
         Command::Connect(args) => connect::run(&global, args).await,
         Command::Vault(command) => vault::run(&global, command).await,
         Command::Connector(command) => connector::run(&command),

@@ -165,6 +165,18 @@ impl Ledger {
         }
         Ok(())
     }
+    /// Drops the members' identifiers from their records, though nothing is sent: for those who are surely not on the
+    /// platform.
+    pub(crate) fn erase(&mut self, members: &Batch) -> Result<()> {
+        self.write(|ledger| ledger.journal.forget(members))
+    }
+    /// Hands out every member whose bytes lie in the journal, whatever became of their batch.
+    pub(crate) fn each_journalled(&self, mut take: impl FnMut(MemberRef<'_>)) -> Result<()> {
+        for entry in &self.journal.entries {
+            self.journal.batch(entry)?.iter().for_each(&mut take);
+        }
+        Ok(())
+    }
     /// The batches that wait for a verdict, oldest first.
     pub fn pending(&self) -> Vec<PendingBatch> {
         let entries = self.journal.entries.iter();

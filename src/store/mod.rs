@@ -66,7 +66,7 @@ impl Store {
         // The parser's own message may repeat parts of the address, password included.
         let options: PgConnectOptions =
             url.expose_secret().parse().map_err(|_| StoreError::Url("not an address of a database".to_owned()))?;
-        let database = Database::postgres(options, config.connections);
+        let database = Database::postgres(options, config.connections, config.patience());
         let mut tx = database.begin().await?;
         migrate::migrate(&mut tx).await?;
         tx.commit().await?;
@@ -119,7 +119,8 @@ impl Store {
     /// # Errors
     /// The database's.
     pub async fn ping(&self) -> Result<(), StoreError> {
-        self.execute(sql("SELECT 1")).await.map(drop)
+        let answer: Option<(i32,)> = self.fetch_optional(sql("SELECT CAST(1 AS INTEGER)")).await?;
+        answer.map(drop).ok_or_else(|| StoreError::Malformed { what: "an answer".to_owned() })
     }
 
     /// Waits for running statements and closes the connections, of all clones.

@@ -22,6 +22,7 @@ use super::progress::Progress;
 use crate::assignment::{self, record_run};
 use crate::config::{AudienceConfig, Config, DestinationConfig};
 use crate::connectors::{self, Places};
+use crate::erasure::Suppression;
 use crate::ledger::{Ledger, Ledgers};
 use crate::segment;
 use crate::segment::sql::sync_query;
@@ -176,6 +177,7 @@ impl Engine {
                     None => RunState::Failed,
                 };
                 run.error = Some(error.to_string());
+                run.outcome = Some(serde_json::json!({ "error": { "code": super::error::code(&error) } }));
                 self.store.save_run(&run).await?;
                 Err(error)
             }
@@ -296,6 +298,7 @@ impl Engine {
         control.check()?;
         progress.stage("Reading the warehouse");
         let member_key = self.member_key()?;
+        let suppression = Suppression::load(&self.store, &member_key).await?;
         let source = warehouse::open(&self.config.warehouse).await?;
         let mapping = segment::resolve(&*source, &self.config.warehouse).await?;
         let definition = segment::settle(&*source, &mapping, &audience.inactive, selection.as_of).await?.definition;
@@ -313,6 +316,7 @@ impl Engine {
             arms(&self.config, &selection.audience)?,
             &wanted,
             &member_key,
+            &suppression,
             temp,
             EXPECTED_ROWS,
         )?;
@@ -404,6 +408,14 @@ impl Engine {
     /// Where what belongs to an audience lies on this machine.
     pub fn audience_dir(&self, audience: &str) -> PathBuf {
         self.ledgers.audience_dir(audience)
+    }
+
+    /// Keeps every other run of this machine off the audience until dropped.
+    ///
+    /// # Errors
+    /// `Busy` while another run holds it.
+    pub(crate) fn lock_audience(&self, audience: &str) -> Result<std::fs::File, SyncError> {
+        lock(&self.audience_dir(audience))
     }
 
     /// The secret that makes member keys.

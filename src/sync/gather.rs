@@ -19,6 +19,7 @@ use super::member_key::member_key;
 use super::progress::Progress;
 use super::row::{Cells, FactTexts, RowReader, State};
 use crate::config::{Config, PrepareConfig};
+use crate::erasure::Suppression;
 use crate::identity::{Arm, Holdout, HoldoutBuilder, Identity, IdentityBuilder, Role};
 use crate::ledger::{Target, TargetRow, TargetWriter, consent};
 use crate::report::identifiers::IdentifierCounter;
@@ -65,6 +66,7 @@ pub struct Gatherer<'a> {
     member_key: &'a [u8; 32],
     canonicaliser: Canonicaliser,
     destinations: Vec<PerDestination>,
+    suppression: &'a Suppression,
     identity: IdentityBuilder,
     /// Salts and shares of the holdouts.
     arms: Vec<Arm>,
@@ -99,6 +101,7 @@ impl<'a> Gatherer<'a> {
         arms: Vec<Arm>,
         wanted: &[Wanted<'_>],
         member_key: &'a [u8; 32],
+        suppression: &'a Suppression,
         temp: &'a Path,
         expected_rows: u64,
     ) -> Result<Self, SyncError> {
@@ -119,6 +122,7 @@ impl<'a> Gatherer<'a> {
             member_key,
             canonicaliser: Canonicaliser::new(&options),
             destinations,
+            suppression,
             identity: IdentityBuilder::create(temp, prepare.shared_above)?,
             arms,
             ids: IdSpool::create(temp)?,
@@ -164,7 +168,14 @@ impl<'a> Gatherer<'a> {
             State::Active => self.funnel.active += 1,
             State::Unknown => self.funnel.unknown += 1,
         }
-        let judged = self.rules.judge(&reader.facts(row, &mut self.texts));
+        let mut facts = reader.facts(row, &mut self.texts);
+        let (person, canonicaliser) = (&mut self.person, &mut self.canonicaliser);
+        if !self.suppression.is_empty() {
+            // By everything they hold: who asked to be forgotten may return under another id.
+            reader.with_person(row, false, &mut self.cells, |raw| canonicaliser.person(raw, person));
+            facts.erasure |= self.suppression.covers(key, person);
+        }
+        let judged = self.rules.judge(&facts);
         let role = match (state, &judged) {
             (_, Err(Excluded { refused: true, .. })) => Role::Refused,
             (State::Inactive, Ok(_)) => Role::Target,
@@ -172,8 +183,9 @@ impl<'a> Gatherer<'a> {
             (State::Inactive | State::Unknown, _) => Role::Other,
         };
         let drop_first_email = matches!(&judged, Ok(eligible) if eligible.drop_first_email);
-        let (person, canonicaliser) = (&mut self.person, &mut self.canonicaliser);
-        reader.with_person(row, drop_first_email, &mut self.cells, |raw| canonicaliser.person(raw, person));
+        if drop_first_email || self.suppression.is_empty() {
+            reader.with_person(row, drop_first_email, &mut self.cells, |raw| canonicaliser.person(raw, person));
+        }
         let digests = self.person.identity_digests().map(|(slot, digest)| (u8::from(slot), digest));
         self.identity.push(index, key, role, digests)?;
         let eligible = match (state, judged) {
@@ -188,7 +200,16 @@ impl<'a> Gatherer<'a> {
         self.count_identifiers();
         for destination in &mut self.destinations {
             self.members.clear();
-            let prepared = destination.preparer.prepare(&self.person, key, &mut self.members);
+            let mut prepared = destination.preparer.prepare(&self.person, key, &mut self.members);
+            if let Some(member) = self.members.last().filter(|_| prepared.identifiers > 0) {
+                // Shared with somebody who was erased.
+                let linked = self.suppression.linked_slots(member, prepared);
+                if !linked.is_empty() {
+                    linked.into_iter().for_each(|slot| self.person.drop_slot(slot));
+                    self.members.clear();
+                    prepared = destination.preparer.prepare(&self.person, key, &mut self.members);
+                }
+            }
             if prepared.identifiers == 0 {
                 destination.no_identifier += 1;
                 continue;

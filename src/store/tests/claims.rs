@@ -60,30 +60,31 @@ pub(super) async fn the_same_work_is_queued_once(bench: &Bench) {
 }
 
 pub(super) async fn one_job_per_audience_and_pair(bench: &Bench) {
-    /// Whether the second may start while the first runs.
-    const TABLE: [(Option<&str>, Option<&str>, Option<&str>, Option<&str>, bool); 9] = [
-        (Some("a"), None, Some("a"), None, false),
-        (Some("a"), None, Some("b"), None, true),
-        (Some("a"), None, Some("a"), Some("meta"), false),
-        (Some("a"), Some("meta"), Some("a"), None, false),
-        (Some("a"), Some("meta"), Some("a"), Some("meta"), false),
-        (Some("a"), Some("meta"), Some("a"), Some("google"), true),
-        (Some("a"), Some("meta"), None, Some("meta"), true),
-        (None, Some("meta"), None, Some("meta"), false),
-        (None, None, None, None, true),
+    /// Audience and destination of a job, and of another; whether the other may start while the first runs.
+    type Pair = (Option<&'static str>, Option<&'static str>);
+    const TABLE: [(Pair, Pair, bool); 9] = [
+        ((Some("a"), None), (Some("a"), None), false),
+        ((Some("a"), None), (Some("b"), None), true),
+        ((Some("a"), None), (Some("a"), Some("meta")), false),
+        ((Some("a"), Some("meta")), (Some("a"), None), false),
+        ((Some("a"), Some("meta")), (Some("a"), Some("meta")), false),
+        ((Some("a"), Some("meta")), (Some("a"), Some("google")), true),
+        ((Some("a"), Some("meta")), (None, Some("meta")), true),
+        ((None, Some("meta")), (None, Some("meta")), false),
+        ((None, None), (None, None), true),
     ];
     let store = bench.store().await;
-    for (audience, destination, other_audience, other_destination, allowed) in TABLE {
-        let job = |audience: Option<&str>, destination: Option<&str>, minutes| NewJob {
+    for (one, other, allowed) in TABLE {
+        let job = |(audience, destination): Pair, minutes| NewJob {
             audience: audience.map(str::to_owned),
             destination: destination.map(str::to_owned),
             ..NewJob::new("work", at(minutes))
         };
-        store.enqueue(&job(audience, destination, 0), at(0)).await.unwrap();
-        store.enqueue(&job(other_audience, other_destination, 1), at(0)).await.unwrap();
+        store.enqueue(&job(one, 0), at(0)).await.unwrap();
+        store.enqueue(&job(other, 1), at(0)).await.unwrap();
         let first = claimed(&store, "w1", 2).await.unwrap();
         let second = claimed(&store, "w2", 2).await;
-        let row = (audience, destination, other_audience, other_destination);
+        let row = (one, other);
         assert_eq!(second.is_some(), allowed, "{row:?}");
         assert!(store.finish(&first, &JobEnd::Cancelled, at(2)).await.unwrap());
         let second = if allowed { second } else { claimed(&store, "w2", 2).await };
