@@ -80,7 +80,11 @@ impl LedgerError {
     pub fn is_passing(&self) -> bool {
         use io::ErrorKind::{InvalidInput, NotFound, PermissionDenied, ReadOnlyFilesystem};
         match self {
-            Self::Held { .. } | Self::Broken { .. } => true,
+            Self::Held { .. }
+            | Self::Broken { .. }
+            | Self::Store { .. }
+            | Self::Lost { .. }
+            | Self::DamagedCopy { .. } => true,
             Self::Io { source, .. } => {
                 !matches!(source.kind(), PermissionDenied | NotFound | InvalidInput | ReadOnlyFilesystem)
             }

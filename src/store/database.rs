@@ -199,6 +199,18 @@ impl Tx {
         Ok(self.fetch_all(sql).await?.into_iter().next())
     }
 
+    /// Rows as they are, of a `state.db`.
+    pub(super) async fn sqlite_rows(&mut self, sql: Sql) -> Result<Vec<SqliteRow>, StoreError> {
+        let Inner::Sqlite(transaction, _) = &mut self.inner else {
+            return Err(fail(&self.place, sqlx::Error::Configuration("not SQLite".into())));
+        };
+        let result = match sql.for_sqlite() {
+            Ok((text, arguments)) => sqlx::query_with(text, arguments).fetch_all(&mut **transaction).await,
+            Err(error) => Err(error),
+        };
+        result.map_err(|error| fail(&self.place, error))
+    }
+
     /// For what is always there.
     pub(super) async fn fetch_one<T: Stored>(&mut self, sql: Sql) -> Result<T, StoreError> {
         self.fetch_optional(sql).await?.ok_or_else(|| fail(&self.place, sqlx::Error::RowNotFound))

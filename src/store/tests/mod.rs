@@ -2,6 +2,7 @@
 
 mod audit;
 mod claims;
+mod copy;
 mod lists;
 mod migration;
 mod outage;
