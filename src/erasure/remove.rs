@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tracing::{info, warn};
 
-use super::find::{traces, work};
+use super::find::{removed, traces, work};
 use super::receipt::{Receipt, Signer, Statement};
 use super::request::{open_matcher, suppress_linked};
 use super::{State, Step};
@@ -169,6 +169,10 @@ impl Removal<'_> {
             work.remove.len()
         );
         suppress_linked(engine, request, &work).await?;
+        // The journal knows it also when an earlier try ended before it could be written down.
+        let (members, at) = with(&ledger, |ledger| removed(ledger, &matcher))?;
+        progressed.members = progressed.members.max(members);
+        progressed.removed_at = progressed.removed_at.or(at);
         with(&ledger, |ledger| {
             for batch in [&work.remove, &work.refused].into_iter().filter(|batch| !batch.is_empty()) {
                 ledger.erase(batch)?;

@@ -102,6 +102,15 @@ impl Store {
         self.claim_among(None, owner, lease, now, limits).await
     }
 
+    /// Lets a job that waits for its time start now. False: it runs or has ended.
+    ///
+    /// # Errors
+    /// The database's.
+    pub async fn bring_forward(&self, job_id: &str, now: DateTime<Utc>) -> Result<bool, StoreError> {
+        let update = sql("UPDATE job SET run_at = $2 WHERE id = $1 AND state = 'queued' AND run_at > $2");
+        Ok(self.execute(update.bind(job_id).bind(now)).await? > 0)
+    }
+
     /// Takes this very job, by the same rules.
     ///
     /// # Errors

@@ -16,6 +16,7 @@ mod database;
 pub mod deliveries;
 mod error;
 pub mod events;
+pub mod experiments;
 pub mod forget;
 pub mod health;
 pub mod idempotency;

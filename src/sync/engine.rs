@@ -16,7 +16,7 @@ use super::destination::Destination;
 use super::eligibility::Rules;
 use super::error::SyncError;
 use super::funnel::Funnel;
-use super::gather::{Gathered, Gatherer, Wanted, arms, gather};
+use super::gather::{Gathered, Gatherer, Recognition, Wanted, arms, gather};
 use super::member_key::MemberKeySource;
 use super::progress::Progress;
 use crate::assignment::{self, record_run};
@@ -315,8 +315,7 @@ impl Engine {
             &self.config.prepare,
             arms(&self.config, &selection.audience)?,
             &wanted,
-            &member_key,
-            &suppression,
+            Recognition { member_key: &member_key, suppression: &suppression },
             temp,
             EXPECTED_ROWS,
         )?;
