@@ -91,7 +91,10 @@ async fn a_run_is_shown_and_stopped_by_its_own_page_only() {
     text(press(&cookie, &server.base), 409).await;
 
     let shown = text(browser(&server, Method::GET, &page, "fr").header("cookie", &cookie), 200).await;
-    assert!(shown.contains("Des clients aux personnes") && (shown.contains("terminée") || shown.contains("verdict")), "{shown}");
+    assert!(
+        shown.contains("Des clients aux personnes") && (shown.contains("terminée") || shown.contains("verdict")),
+        "{shown}"
+    );
     assert!(shown.contains("refuse la publicité") && !shown.contains("<script>alert"), "{shown}");
     assert!(!shown.contains("live.js"), "an ended run is not followed");
 

@@ -54,7 +54,9 @@ pub struct SentEvent {
     event: EventKind,
     /// A JSON object: `at` in all; `state`; `text` of a stage or warning; `rows`, or `destination`, `operation`, `done` and
     /// `total` of progress.
-    #[schema(example = "{\"at\":\"2026-01-01T05:00:03Z\",\"destination\":\"meta-fr\",\"operation\":\"add\",\"done\":500,\"total\":900}")]
+    #[schema(
+        example = "{\"at\":\"2026-01-01T05:00:03Z\",\"destination\":\"meta-fr\",\"operation\":\"add\",\"done\":500,\"total\":900}"
+    )]
     data: String,
     /// Milliseconds after which a client that lost its connection comes back.
     #[schema(example = 2000)]
