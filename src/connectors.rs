@@ -78,8 +78,12 @@ pub fn settings_faults(name: &str, destination: &DestinationConfig) -> Vec<(Stri
     if destination.batch_members.is_some_and(|members| members == 0 || members > descriptor.limits.max_batch_members) {
         faults.push((at("batch_members"), format!("must be between 1 and {}", descriptor.limits.max_batch_members)));
     }
-    if destination.requests_per_minute == Some(0) {
-        faults.push((at("requests_per_minute"), "must be at least 1".to_owned()));
+    let at_least_one = [
+        ("requests_per_minute", destination.requests_per_minute),
+        ("max_concurrent_runs", destination.max_concurrent_runs),
+    ];
+    for (key, _) in at_least_one.into_iter().filter(|(_, number)| *number == Some(0)) {
+        faults.push((at(key), "must be at least 1".to_owned()));
     }
     if let Credentials::Named(named) = &destination.credentials {
         for key in named.keys() {

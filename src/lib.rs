@@ -7,6 +7,7 @@ pub mod config;
 pub mod connectors;
 pub mod daemon;
 pub mod demo;
+pub mod erasure;
 pub mod http;
 pub mod identity;
 pub mod ledger;
@@ -16,6 +17,9 @@ pub mod segment;
 pub mod store;
 pub mod sync;
 pub mod telemetry;
+#[cfg(test)]
+#[path = "../tests/support/postgres.rs"]
+mod test_postgres;
 pub mod transport;
 pub mod vault;
 pub mod warehouse;

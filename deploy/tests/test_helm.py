@@ -18,7 +18,11 @@ REPLICAS = {
     "config": '[warehouse]\ndriver = "sqlite"\nuri = "${WAREHOUSE_URI}"\n',
     "state": {"urlSecret": {"name": "reveil", "key": "url"}},
     "ledger": {"store": "s3://bucket/reveil"},
-    "server": {"publicUrl": "https://reveil.example", "tlsSecret": "reveil-tls"},
+    "server": {
+        "publicUrl": "https://reveil.example",
+        "tlsSecret": "reveil-tls",
+        "firstTokenSecret": {"name": "reveil"},
+    },
     "vault": {"masterKeySecret": {"name": "reveil"}},
 }
 SINGLE = {

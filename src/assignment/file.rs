@@ -190,11 +190,19 @@ impl Merger {
         self.write(&record.encode())
     }
 
+    /// Takes the old file's next record.
+    fn next_old(&mut self) -> Result<Option<Record>, AssignmentError> {
+        let next = self.ahead.take();
+        self.ahead = self.old.as_mut().map_or(Ok(None), Assignments::next)?;
+        Ok(next)
+    }
+
     /// Copies old records up to and including `key`.
     fn copy_old(&mut self, key: Option<MemberKey>) -> Result<(), AssignmentError> {
-        while let Some(record) = self.ahead.filter(|record| key.is_none_or(|key| record.key.0 <= key.0)) {
-            self.put(record)?;
-            self.ahead = self.old.as_mut().map_or(Ok(None), Assignments::next)?;
+        while self.ahead.is_some_and(|record| key.is_none_or(|key| record.key.0 <= key.0)) {
+            if let Some(record) = self.next_old()? {
+                self.put(record)?;
+            }
         }
         Ok(())
     }
@@ -227,4 +235,28 @@ impl Merger {
         File::open(dir).and_then(|dir| dir.sync_all()).map_err(AssignmentError::io("flush", dir))?;
         Ok(self.added)
     }
+}
+
+/// Writes the file anew without the customers for whom `drop` says true. Returns how many there were; without any the
+/// file stays as it is.
+///
+/// # Errors
+/// As [`Merger::push`]; the old file then stays.
+pub(super) fn erase(path: &Path, drop: impl Fn(MemberKey) -> bool) -> Result<u64, AssignmentError> {
+    let mut dropped = 0;
+    let Some(mut all) = Assignments::open(path)? else { return Ok(0) };
+    while let Some(record) = all.next()? {
+        dropped += u64::from(drop(record.key));
+    }
+    if dropped == 0 {
+        return Ok(0);
+    }
+    let mut merger = Merger::start(path)?;
+    while let Some(record) = merger.next_old()? {
+        if !drop(record.key) {
+            merger.put(record)?;
+        }
+    }
+    merger.finish()?;
+    Ok(dropped)
 }

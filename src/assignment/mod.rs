@@ -105,3 +105,32 @@ pub fn path(audience_dir: &Path, draws: &[Draw]) -> PathBuf {
     let name = const_hex::encode(&hash.finalize()[..6]);
     audience_dir.join(format!("assignment-{name}.bin"))
 }
+
+/// Erases customers from every experiment of an audience. Returns how many entries there were.
+///
+/// # Errors
+/// Files that cannot be read or written, the store.
+pub fn erase(ledgers: &Ledgers, audience: &str, drop: impl Fn(MemberKey) -> bool) -> Result<u64, AssignmentError> {
+    let mut erased = 0;
+    if let Some(shared) = ledgers.shared() {
+        let dir = ledgers.audience_dir(audience);
+        for name in shared::names(shared, audience)? {
+            let copy = dir.join(format!("{name}.bin"));
+            erased += shared::add(ledgers, shared, audience, &copy, |path| file::erase(path, &drop))?;
+        }
+    }
+    let dir = ledgers.own_audience_dir(audience);
+    let entries = match std::fs::read_dir(&dir) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(erased),
+        Err(error) => return Err(AssignmentError::io("list", &dir)(error)),
+    };
+    for entry in entries {
+        let path = entry.map_err(AssignmentError::io("list", &dir))?.path();
+        let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+        if name.starts_with("assignment-") && name.ends_with(".bin") {
+            erased += file::erase(&path, &drop)?;
+        }
+    }
+    Ok(erased)
+}

@@ -56,3 +56,9 @@ fn file(shared: &Shared, audience: &str, copy: &Path) -> SharedFile {
     let name = copy.file_stem().and_then(|name| name.to_str()).expect("a file of assignments has a name");
     shared.file(format!("assignments/{}/{name}", crate::ledger::file_name(audience)))
 }
+
+/// The experiments of an audience in the store, by the names of their files.
+pub(super) fn names(shared: &Shared, audience: &str) -> Result<Vec<String>, AssignmentError> {
+    let folder = format!("assignments/{}", crate::ledger::file_name(audience));
+    Ok(shared.objects.list(&folder)?.folders)
+}

@@ -4,6 +4,7 @@ use clap::Subcommand;
 
 use super::exit::{CliError, Exit};
 use super::setup::{Global, engine};
+use crate::daemon::requests;
 use crate::store::audit::local_actor;
 use crate::transport::retry::RetryPolicy;
 
@@ -18,6 +19,10 @@ pub enum AudienceCommand {
         #[arg(long)]
         yes: bool,
     },
+    /// Send it nothing on its own until it is resumed; runs that are asked for still go
+    Pause { audience: String },
+    /// Let its schedules go on; what came due during the pause is not made up for
+    Resume { audience: String },
     /// Forget what was sent to a destination, because the audience is gone there; the next sync starts anew
     Reset {
         audience: String,
@@ -28,10 +33,21 @@ pub enum AudienceCommand {
     },
 }
 
+async fn set_paused(global: &Global, audience: &str, paused: bool) -> anyhow::Result<Exit> {
+    let engine = engine(global).await?;
+    let now = engine.clock.now();
+    let changed = requests::set_paused(&engine.store, &engine.config, audience, paused, &local_actor(), now).await?;
+    let is = if paused { "paused" } else { "on its schedule" };
+    println!("{audience} is {}{is}.", if changed { "" } else { "already " });
+    Ok(Exit::Done)
+}
+
 /// # Errors
 /// Not confirmed, or the platform refuses.
 pub async fn run(global: &Global, command: AudienceCommand) -> anyhow::Result<Exit> {
     let (audience, destination, yes, delete) = match command {
+        AudienceCommand::Pause { audience } => return set_paused(global, &audience, true).await,
+        AudienceCommand::Resume { audience } => return set_paused(global, &audience, false).await,
         AudienceCommand::Delete { audience, destination, yes } => (audience, destination, yes, true),
         AudienceCommand::Reset { audience, destination, yes } => (audience, destination, yes, false),
     };

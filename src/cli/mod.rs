@@ -1,11 +1,15 @@
 //! The command line: one file per command. Tables for people, `--json` for programs; progress goes to stderr.
 
+pub mod alerts;
 pub mod audience;
+pub mod audit;
 pub mod check;
 pub mod connect;
 pub mod connector;
 pub mod demo;
 pub mod exit;
+pub mod forget;
+pub mod health;
 pub mod holdout;
 pub mod identify;
 pub mod init;
@@ -16,7 +20,9 @@ pub mod roi;
 pub mod runs;
 pub mod sandbox;
 pub mod segment;
+pub mod serve;
 pub mod setup;
+pub mod state;
 pub mod status;
 pub mod sync;
 pub mod table;
@@ -56,9 +62,13 @@ enum Command {
     Plan(plan::PlanArgs),
     /// Bring the destinations of an audience up to date
     Sync(sync::SyncArgs),
+    /// Work as a service: schedules, HTTP API, pages, alerts
+    Serve(serve::ServeArgs),
     /// What each audience holds, what waits, when it ran last
     Status(status::StatusArgs),
-    /// The latest runs
+    /// Whether the daemon of this configuration is ready; for health checks of containers
+    Health(health::HealthArgs),
+    /// The latest runs; cancel one
     Runs(runs::RunsArgs),
     /// Match rates, audiences, identifiers
     #[command(subcommand)]
@@ -71,17 +81,27 @@ enum Command {
     Holdout(holdout::HoldoutCommand),
     /// How a platform's rules treat identifiers of your own
     Identify(identify::IdentifyArgs),
+    /// Erase a person from every audience they were ever sent to, and keep them out
+    Forget(forget::ForgetArgs),
+    /// Who did what, and whether the log is as it was written
+    Audit(audit::AuditArgs),
     /// Grant access to a destination in a browser; the tokens go into the vault
     Connect(connect::ConnectArgs),
     /// The master key and the secrets sealed with it
     #[command(subcommand)]
     Vault(vault::VaultCommand),
+    /// Where runs, jobs and the audit log are kept
+    #[command(subcommand)]
+    State(state::StateCommand),
     /// The platforms this build knows
     #[command(subcommand)]
     Connector(connector::ConnectorCommand),
     /// Delete an audience on a platform, or forget what was sent to it
     #[command(subcommand)]
     Audience(audience::AudienceCommand),
+    /// What people are told when something is wrong
+    #[command(subcommand)]
+    Alerts(alerts::AlertsCommand),
     /// Simulated platforms on this machine
     Sandbox(sandbox::SandboxArgs),
     /// Who may call the HTTP API
@@ -126,14 +146,20 @@ async fn run(cli: Cli) -> anyhow::Result<Exit> {
         Command::Segment(command) => segment::run(&global, command).await,
         Command::Plan(args) => plan::run(&global, args).await,
         Command::Sync(args) => sync::run(&global, args).await,
+        Command::Serve(args) => serve::run(&global, args).await,
+        Command::Alerts(command) => alerts::run(&global, command).await,
         Command::Status(args) => status::run(&global, args).await,
+        Command::Health(args) => health::run(&global, args).await,
         Command::Runs(args) => runs::run(&global, args).await,
         Command::Report(command) => report::run(&global, command).await,
         Command::Roi(command) => roi::run(&global, command, &mut out).await.map(|()| Exit::Done),
         Command::Holdout(command) => holdout::run(command, &mut out).map(|()| Exit::Done),
         Command::Identify(args) => identify::run(&args),
+        Command::Forget(args) => forget::run(&global, args).await,
+        Command::Audit(args) => audit::run(&global, args).await,
         Command::Connect(args) => connect::run(&global, args).await,
         Command::Vault(command) => vault::run(&global, command).await,
+        Command::State(command) => state::run(&global, command).await,
         Command::Connector(command) => connector::run(&command),
         Command::Audience(command) => audience::run(&global, command).await,
         Command::Sandbox(args) => sandbox::run(args).await,

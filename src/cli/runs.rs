@@ -1,14 +1,21 @@
 //! `reveil runs`: the latest runs.
 
-use clap::Args;
+use clap::{Args, Subcommand};
 
 use super::exit::Exit;
 use super::setup::{Global, engine, print_json};
 use super::table::{Align, Table, count};
+use crate::daemon::requests;
+use crate::store::audit::local_actor;
+use crate::store::model::RunState;
+use crate::sync::Engine;
 
 /// See the module.
 #[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true)]
 pub struct RunsArgs {
+    #[command(subcommand)]
+    command: Option<RunsCommand>,
     /// Only of this audience
     audience: Option<String>,
     /// At most this many
@@ -19,10 +26,32 @@ pub struct RunsArgs {
     json: bool,
 }
 
+/// What to do about one.
+#[derive(Debug, Subcommand)]
+enum RunsCommand {
+    /// Stop a run: at once when it waits, before its next batch when it runs. What it sent stays.
+    Cancel {
+        /// As `reveil runs` shows it
+        id: String,
+    },
+}
+
+async fn cancel(engine: &Engine, id: &str) -> anyhow::Result<Exit> {
+    let run = requests::cancel(&engine.store, id, &local_actor(), engine.clock.now()).await?;
+    match run.state {
+        RunState::Cancelled => println!("Cancelled run {id}; it had not begun."),
+        _ => println!("Run {id} stops before its next batch."),
+    }
+    Ok(Exit::Done)
+}
+
 /// # Errors
 /// Config or state.
 pub async fn run(global: &Global, args: RunsArgs) -> anyhow::Result<Exit> {
     let engine = engine(global).await?;
+    if let Some(RunsCommand::Cancel { id }) = &args.command {
+        return cancel(&engine, id).await;
+    }
     if let Some(audience) = &args.audience {
         engine.config.audience(audience)?;
     }

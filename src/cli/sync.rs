@@ -8,9 +8,14 @@ use super::exit::{CliError, Exit};
 use super::output::progress;
 use super::setup::{Global, audience_key, engine, instant, print_json};
 use super::table::{Align, Table, count};
+use crate::daemon::requests::{RunOptions, RunRequest, requested_job};
+use crate::daemon::work::at_once::{AtOnce, mark, run_at_once};
+use crate::daemon::worker_name;
+use crate::store::audit::local_actor;
+use crate::store::jobs::NewJob;
 use crate::store::model::RunState;
 use crate::sync::guards::OVERRIDES;
-use crate::sync::{Selection, SyncOptions, SyncReport, Unstoppable};
+use crate::sync::{Engine, SyncReport};
 
 /// See the module.
 #[derive(Debug, Args)]
@@ -35,6 +40,18 @@ pub struct SyncArgs {
     /// Send members again that the platform refused before, though unchanged
     #[arg(long)]
     retry_rejected: bool,
+    /// Leave it to a daemon (`reveil serve`): print the run's id and return
+    #[arg(long, conflicts_with = "wait")]
+    queue: bool,
+    /// Compare and count, send nothing
+    #[arg(long)]
+    dry_run: bool,
+    /// Instead of guards.max_removal_ratio, for this run
+    #[arg(long, value_name = "RATIO")]
+    max_removal_ratio: Option<f64>,
+    /// Count a destination as failed that rejects more than this share of what it is sent
+    #[arg(long, value_name = "RATIO")]
+    fail_on_reject_ratio: Option<f64>,
     /// One JSON document
     #[arg(long)]
     json: bool,
@@ -52,27 +69,59 @@ fn guard_word(text: &str) -> Result<String, String> {
 /// What stops the whole run.
 pub async fn run(global: &Global, args: SyncArgs) -> anyhow::Result<Exit> {
     let engine = engine(global).await?;
-    let selection = Selection {
+    let request = RunRequest {
         audience: audience_key(&engine.config, args.audience.as_deref())?,
-        as_of: args.as_of.unwrap_or_else(Utc::now),
-        destinations: args.destination,
+        as_of: args.as_of,
+        options: RunOptions {
+            destinations: args.destination,
+            full: args.full,
+            allow: args.allow,
+            retry_rejected: args.retry_rejected,
+            dry_run: args.dry_run,
+            wait: args.wait,
+            max_removal_ratio: args.max_removal_ratio,
+            fail_on_reject_ratio: args.fail_on_reject_ratio,
+            origin: None,
+        },
+        dedup_key: None,
     };
-    let options = SyncOptions {
-        wait: args.wait,
-        full: args.full,
-        allow: args.allow,
-        retry_rejected: args.retry_rejected,
-        ..SyncOptions::default()
-    };
+    let now = engine.clock.now();
+    let job = requested_job(&engine.config, &request, &local_actor(), now)
+        .map_err(|error| CliError::new(Exit::Usage, error.to_string()))?;
+    if args.queue {
+        return queue(&engine, &job, args.json).await;
+    }
     let progress = progress(args.json);
-    let report = engine.sync(&selection, &options, &Unstoppable, &*progress).await.map_err(guarded)?;
+    let outcome = run_at_once(&engine, &worker_name(), &mark(job), &*progress).await?;
     drop(progress);
+    let report = match outcome {
+        AtOnce::Report(report) => *report,
+        AtOnce::Error(error) => return Err(guarded(error)),
+        AtOnce::Cancelled { run_id } => {
+            return Err(CliError::new(Exit::Failed, format!("run {run_id} was cancelled")).into());
+        }
+        AtOnce::Lost { run_id } => {
+            let message = format!("run {run_id} was taken over by another worker");
+            return Err(CliError::new(Exit::TryLater, message).hint("`reveil runs` shows how it goes on").into());
+        }
+    };
     if args.json {
         print_json(&report)?;
     } else {
         print!("{}", render(&report));
     }
     Ok(exit(&report))
+}
+
+async fn queue(engine: &Engine, job: &NewJob, json: bool) -> anyhow::Result<Exit> {
+    let queued = engine.store.enqueue(job, engine.clock.now()).await?;
+    let run = queued.job.run_id.unwrap_or_default();
+    if json {
+        print_json(&serde_json::json!({ "run": run, "state": RunState::Queued }))?;
+    } else {
+        println!("{run}");
+    }
+    Ok(Exit::Done)
 }
 
 fn guarded(error: anyhow::Error) -> anyhow::Error {

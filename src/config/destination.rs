@@ -36,6 +36,9 @@ pub struct DestinationConfig {
     /// a part of that limit when several replicas or other programs use the account. Default that limit.
     #[serde(default)]
     pub requests_per_minute: Option<u32>,
+    /// Jobs that may use the destination at the same time, over all replicas. Default no limit of its own.
+    #[serde(default)]
+    pub max_concurrent_runs: Option<u32>,
     /// Pause before the first new try of a failed call, in milliseconds; later ones grow from it. Default 2,000, which
     /// platforms need. For tests and sandboxes, which would otherwise sleep for real.
     #[serde(default)]

@@ -7,6 +7,7 @@ pub mod audience;
 pub mod audience_inactive;
 pub mod destination;
 pub mod eligibility;
+pub mod erasure;
 pub mod guards;
 pub mod holdout;
 pub mod ledger;
@@ -33,6 +34,7 @@ pub use audience::AudienceConfig;
 pub use audience_inactive::Inactive;
 pub use destination::DestinationConfig;
 pub use eligibility::EligibilityConfig;
+pub use erasure::ErasureConfig;
 pub use guards::GuardsConfig;
 pub use holdout::HoldoutConfig;
 pub use ledger::LedgerConfig;
@@ -88,6 +90,9 @@ pub struct Config {
     /// What people are told, and where.
     #[serde(default)]
     pub alerts: AlertsConfig,
+    /// How requests to be forgotten are read.
+    #[serde(default)]
+    pub erasure: ErasureConfig,
     /// What secrets in the state are sealed with.
     #[serde(default)]
     pub vault: VaultConfig,

@@ -8,7 +8,8 @@ use super::period::Period;
 #[derive(Debug, Clone, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct SchedulerConfig {
-    /// Runs of one process at the same time. Each audience has at most one over all replicas. Default 2.
+    /// Runs at the same time, over all replicas; each audience has at most one. A destination may allow fewer, see its
+    /// `max_concurrent_runs`. Default 2.
     pub max_concurrent_runs: u32,
     /// Seconds after which a run whose worker is no longer heard of is taken up by another. Default 60, at least 3.
     pub lease_secs: u64,

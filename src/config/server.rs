@@ -6,6 +6,8 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 use url::Url;
 
+use super::vault::KeySource;
+
 /// See the module.
 #[derive(Debug, Clone, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
@@ -21,6 +23,10 @@ pub struct ServerConfig {
     pub tls: Option<TlsConfig>,
     /// Listens beyond loopback without TLS: only behind a proxy that adds it. Default false.
     pub insecure: bool,
+    /// An administrator's token given from outside, `{ env = "REVEIL_FIRST_TOKEN" }` or `{ file = "token" }`, taken while
+    /// there is no valid one: for clusters, where nobody can run `reveil token create` before the daemon listens.
+    /// `rvl_`, 12 random hexadecimal digits, `_` and 64 more. Default none.
+    pub first_token: Option<KeySource>,
     /// Whoever is on this machine needs no token, and may do everything. Default false.
     pub open_on_loopback: bool,
     /// `/metrics` needs no token. Default false.
@@ -55,6 +61,7 @@ impl Default for ServerConfig {
             allowed_hosts: Vec::new(),
             tls: None,
             insecure: false,
+            first_token: None,
             open_on_loopback: false,
             metrics_public: false,
             cors_origins: Vec::new(),

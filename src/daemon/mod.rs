@@ -1,13 +1,25 @@
 //! `reveil serve`: what the process is made of, and what its edges (HTTP, signals, command line) may ask of it.
 //!
 //! - [`Daemon`]: the state that scheduler, workers, alerts and the HTTP server share.
+//! - [`cadence`]: when a schedule comes due.
+//! - [`requests`]: what people and programs ask for; [`scheduler`]: what comes due by itself.
+//! - `work`: the workers.
+//! - `alerts`: who is told when something is wrong.
 //! - [`reload`]: a new configuration, checked whole and taken whole.
 //! - [`readiness`]: whether the process can do its work.
 //!
 //! Time comes from the clock that is handed in; nothing here reads the machine's.
 
+pub(crate) mod alerts;
+pub mod cadence;
+mod measure;
+mod notify;
 pub mod readiness;
 pub mod reload;
+pub mod requests;
+pub mod scheduler;
+pub mod service;
+pub(crate) mod work;
 
 use std::collections::HashMap;
 use std::path::PathBuf;
@@ -15,7 +27,7 @@ use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 use reveil_sdk::Clock;
-use tokio::sync::{Notify, watch};
+use tokio::sync::watch;
 
 use crate::config::{Config, Sources};
 use crate::ledger::{self, Ledgers};
@@ -24,6 +36,7 @@ use crate::sync::Engine;
 use crate::telemetry::Metrics;
 use crate::transport::Shared;
 
+pub(crate) use alerts::test_channels;
 pub use readiness::{Condition, Readiness};
 pub use reload::{Change, ConfigFile};
 
@@ -47,8 +60,9 @@ pub struct Daemon {
     metrics: Arc<Metrics>,
     ledgers: Ledgers,
     transport: Shared,
-    wake: Notify,
+    wake: watch::Sender<()>,
     pulse: readiness::Pulse,
+    measured: std::sync::Mutex<measure::Measured>,
     /// Names this process in leases.
     owner: String,
     reloading: tokio::sync::Mutex<()>,
@@ -76,9 +90,10 @@ impl Daemon {
             store,
             transport: Shared::metered(Arc::clone(&metrics) as Arc<dyn crate::transport::Meter>),
             metrics,
-            wake: Notify::new(),
+            wake: watch::Sender::new(()),
             pulse: readiness::Pulse::new(clock.now()),
-            owner: owner(),
+            measured: std::sync::Mutex::default(),
+            owner: worker_name(),
             clock,
             reloading: tokio::sync::Mutex::new(()),
         }))
@@ -127,17 +142,17 @@ impl Daemon {
 
     /// Lets scheduler and workers look for work now.
     pub fn wake(&self) {
-        self.wake.notify_waiters();
+        self.wake.send_replace(());
     }
 
-    /// Ends when somebody [`wake`](Self::wake)s.
-    pub async fn woken(&self) {
-        self.wake.notified().await;
+    /// Changes whenever somebody [`wake`](Self::wake)s.
+    pub fn wakes(&self) -> watch::Receiver<()> {
+        self.wake.subscribe()
     }
 }
 
 /// Host, process and a random part: two containers can both be process 1 of a host of the same name.
-fn owner() -> String {
+pub(crate) fn worker_name() -> String {
     let mut random = [0; 4];
     // Without randomness host and process still tell most apart.
     let _ = ring::rand::SecureRandom::fill(&ring::rand::SystemRandom::new(), &mut random);

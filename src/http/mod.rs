@@ -11,6 +11,7 @@ pub mod cors;
 pub mod edge;
 pub mod exposure;
 pub mod failure;
+pub mod first;
 pub mod idempotency;
 pub mod limits;
 pub mod listing;

@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
 use super::slow::Door;
-use super::{App, exposure, router};
+use super::{App, exposure, first, router};
 use crate::config::server::TlsConfig;
 use crate::daemon::Daemon;
 
@@ -36,9 +36,7 @@ pub struct Bound {
 pub async fn bind(daemon: Arc<Daemon>, stopping: CancellationToken) -> anyhow::Result<Bound> {
     let app = App::new(daemon, stopping.clone());
     let server = &app.server;
-    let tokens = app.daemon.store().tokens().await?;
-    let now = app.daemon.clock().now();
-    exposure::check(server, tokens.iter().filter(|token| token.is_valid(now)).count())?;
+    exposure::check(server, first::valid_tokens(&app.daemon).await?)?;
     if server.insecure && !server.on_loopback() && server.tls.is_none() {
         warn!(listen = %server.listen, "Listening without TLS; a proxy has to add it");
     }

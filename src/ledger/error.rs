@@ -76,6 +76,22 @@ impl LedgerError {
 }
 
 impl LedgerError {
+    /// Whether the same may work later without anybody changing the configuration: somebody holds it, the disk is full.
+    pub fn is_passing(&self) -> bool {
+        use io::ErrorKind::{InvalidInput, NotFound, PermissionDenied, ReadOnlyFilesystem};
+        match self {
+            Self::Held { .. }
+            | Self::Broken { .. }
+            | Self::Store { .. }
+            | Self::Lost { .. }
+            | Self::DamagedCopy { .. } => true,
+            Self::Io { source, .. } => {
+                !matches!(source.kind(), PermissionDenied | NotFound | InvalidInput | ReadOnlyFilesystem)
+            }
+            _ => false,
+        }
+    }
+
     /// Another run holds the ledger, or took it over.
     pub fn is_locked(&self) -> bool {
         matches!(self, Self::Held { .. } | Self::Lost { .. })

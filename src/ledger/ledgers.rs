@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use reveil_sdk::Clock;
 
-use super::error::Result;
+use super::error::{LedgerError, Result};
 use super::shared::Shared;
 use super::store::Ledger;
 use crate::config::LedgerConfig;
@@ -98,6 +98,45 @@ impl Ledgers {
             }
         }
     }
+
+    /// Audiences and destinations that have a ledger, whatever the config says now.
+    ///
+    /// # Errors
+    /// Files, the store.
+    pub fn list(&self) -> Result<Vec<(String, String)>> {
+        let mut found = Vec::new();
+        for audience in directories(&self.own)? {
+            for destination in directories(&self.own.join(&audience))? {
+                if self.own.join(&audience).join(&destination).join("manifest.json").exists() {
+                    found.push((audience.clone(), destination));
+                }
+            }
+        }
+        if let Some(shared) = &self.shared {
+            for audience in shared.objects.list("ledgers")?.folders {
+                let destinations = shared.objects.list(&format!("ledgers/{audience}"))?.folders;
+                found.extend(destinations.into_iter().map(|destination| (audience.clone(), destination)));
+            }
+        }
+        Ok(found)
+    }
+}
+
+/// Names of the directories in `dir`; none when there is no such.
+fn directories(dir: &Path) -> Result<Vec<String>> {
+    let entries = match std::fs::read_dir(dir) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(LedgerError::io("list", dir)(error)),
+    };
+    let mut names = Vec::new();
+    for entry in entries {
+        let entry = entry.map_err(LedgerError::io("list", dir))?;
+        if entry.path().is_dir() {
+            names.extend(entry.file_name().into_string().ok());
+        }
+    }
+    Ok(names)
 }
 
 /// A file name made of a config key.

@@ -48,5 +48,6 @@ pub use error::{LedgerError, Result};
 pub use ledgers::Ledgers;
 pub(crate) use ledgers::file_name;
 pub use plan::{Batches, Plan, PlanCounts};
+pub(crate) use record::{removal_of, was_refused};
 pub use store::{FORMAT, Ledger, PendingBatch, Stats};
 pub use target::{Target, TargetRow, TargetWriter};

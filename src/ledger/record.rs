@@ -93,6 +93,21 @@ pub(crate) fn without(
     left
 }
 
+/// What a removal of the record names: what finds the person by itself, or everything when nothing does.
+pub(crate) fn removal_of(record: MemberRef<'_>, out: &mut MemberBuf) {
+    if anchors(record).next().is_some() {
+        without(record, 0, 0, out, |kind, _| !is_anchor(kind));
+    } else {
+        out.clear();
+        out.push_member(record, 0, 0);
+    }
+}
+
+/// Whether nothing of the record is on the platform, because it refused the member.
+pub(crate) fn was_refused(record: MemberRef<'_>) -> bool {
+    record.ledger_bits() == REJECTED
+}
+
 /// Ledger bits can only be set while copying, so a member just built is copied onto itself when it needs some.
 fn set_bits(out: &mut MemberBuf, day: u16, bits: u8) {
     if bits != 0 {

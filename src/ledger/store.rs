@@ -165,6 +165,35 @@ impl Ledger {
         }
         Ok(())
     }
+    /// Drops the members' identifiers from their records, though nothing is sent: for those who are surely not on the
+    /// platform.
+    pub(crate) fn erase(&mut self, members: &Batch) -> Result<()> {
+        self.write(|ledger| ledger.journal.forget(members))
+    }
+    /// Hands out every member whose removal the platform took, and when, as far as the journal reaches back.
+    pub(crate) fn each_removed(&self, mut take: impl FnMut(MemberRef<'_>, DateTime<Utc>)) -> Result<()> {
+        for entry in &self.journal.entries {
+            let (Action::Send(Operation::Remove, _), Status::Accepted { at, rejected, .. }) =
+                (entry.action, &entry.status)
+            else {
+                continue;
+            };
+            let at = DateTime::from_timestamp(*at, 0).unwrap_or_default();
+            for (index, member) in (0_u32..).zip(self.journal.batch(entry)?.iter()) {
+                if rejected.binary_search(&index).is_err() {
+                    take(member, at);
+                }
+            }
+        }
+        Ok(())
+    }
+    /// Hands out every member whose bytes lie in the journal, whatever became of their batch.
+    pub(crate) fn each_journalled(&self, mut take: impl FnMut(MemberRef<'_>)) -> Result<()> {
+        for entry in &self.journal.entries {
+            self.journal.batch(entry)?.iter().for_each(&mut take);
+        }
+        Ok(())
+    }
     /// The batches that wait for a verdict, oldest first.
     pub fn pending(&self) -> Vec<PendingBatch> {
         let entries = self.journal.entries.iter();

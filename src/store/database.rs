@@ -9,7 +9,8 @@ use sqlx::sqlite::{
     SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteRow,
     SqliteSynchronous,
 };
-use sqlx::{FromRow, Postgres, Sqlite, Transaction};
+use sqlx::{Connection as _, FromRow, Postgres, Sqlite, Transaction};
+use tokio::sync::{Mutex, OwnedMutexGuard};
 
 use super::error::StoreError;
 use super::sql::Sql;
@@ -18,13 +19,15 @@ use super::sql::Sql;
 const BUSY: Duration = Duration::from_secs(10);
 /// Readers never wait in WAL mode; a fourth connection already idles most of the time.
 const SQLITE_CONNECTIONS: u32 = 4;
-/// Long enough for a failover's first answer, short enough that a request can still say what is wrong.
-const ACQUIRE: Duration = Duration::from_secs(10);
+/// For a connection of this process's own; only a stuck disk makes anybody wait so long.
+const SQLITE_ACQUIRE: Duration = Duration::from_secs(15);
 /// The longest statement reads one page of a list. Also bounds how long a replica frozen within a transaction can
 /// keep the others from claiming.
 const STATEMENT_MILLIS: &str = "20000";
 /// Beyond the server's own limit: the answer was lost, or the network swallows it.
 const ANSWER: Duration = Duration::from_secs(30);
+/// A living server answers this in milliseconds.
+const PING: Duration = Duration::from_secs(5);
 
 /// What can be read from a row of either database.
 pub(super) trait Stored:
@@ -43,7 +46,12 @@ pub(super) struct Database {
 
 #[derive(Debug, Clone)]
 pub(super) enum Pools {
-    Sqlite(SqlitePool),
+    Sqlite {
+        pool: SqlitePool,
+        /// SQLite has one writer, and who waits for it there polls and keeps a connection from readers. Within this
+        /// process they queue here instead.
+        writer: Arc<Mutex<()>>,
+    },
     Postgres(PgPool),
 }
 
@@ -54,7 +62,8 @@ pub(super) struct Tx {
 }
 
 enum Inner {
-    Sqlite(Transaction<'static, Sqlite>),
+    // The turn ends after the transaction.
+    Sqlite(Transaction<'static, Sqlite>, OwnedMutexGuard<()>),
     Postgres(Transaction<'static, Postgres>),
 }
 
@@ -76,18 +85,28 @@ pub(super) fn sqlite_options(path: &Path) -> SqliteConnectOptions {
 impl Database {
     pub(super) fn sqlite(options: SqliteConnectOptions) -> Self {
         let place = options.get_filename().display().to_string().into();
-        let pool = SqlitePoolOptions::new().max_connections(SQLITE_CONNECTIONS).acquire_timeout(ACQUIRE);
-        Self { pools: Pools::Sqlite(pool.connect_lazy_with(options)), place }
+        let pool = SqlitePoolOptions::new().max_connections(SQLITE_CONNECTIONS).acquire_timeout(SQLITE_ACQUIRE);
+        let pool = pool.connect_lazy_with(options);
+        Self { pools: Pools::Sqlite { pool, writer: Arc::default() }, place }
     }
 
-    pub(super) fn postgres(options: PgConnectOptions, connections: u32) -> Self {
+    pub(super) fn postgres(options: PgConnectOptions, connections: u32, patience: Duration) -> Self {
         let database = options.get_database().unwrap_or(options.get_username());
         let place = format!("{}:{}/{database}", options.get_host(), options.get_port()).into();
         let options = options.application_name("reveil").options([
             ("statement_timeout", STATEMENT_MILLIS),
             ("idle_in_transaction_session_timeout", STATEMENT_MILLIS),
         ]);
-        let pool = PgPoolOptions::new().max_connections(connections).acquire_timeout(ACQUIRE);
+        // sqlx asks every connection that comes back whether it lives, without an end to its patience: those to a
+        // server that has vanished would be out of the pool until TCP gives up, a quarter of an hour later.
+        let pool = PgPoolOptions::new().max_connections(connections).acquire_timeout(patience).after_release(
+            |connection, _| {
+                Box::pin(async {
+                    let alive = tokio::time::timeout(PING, connection.ping()).await;
+                    alive.unwrap_or_else(|_| Err(no_answer())).map(|()| true)
+                })
+            },
+        );
         Self { pools: Pools::Postgres(pool.connect_lazy_with(options)), place }
     }
 
@@ -102,7 +121,10 @@ impl Database {
     /// A transaction that has the right to write from its first statement on, so that it cannot find out too late.
     pub(super) async fn begin(&self) -> Result<Tx, StoreError> {
         let inner = match &self.pools {
-            Pools::Sqlite(pool) => pool.begin_with("BEGIN IMMEDIATE").await.map(Inner::Sqlite),
+            Pools::Sqlite { pool, writer } => {
+                let turn = Arc::clone(writer).lock_owned().await;
+                pool.begin_with("BEGIN IMMEDIATE").await.map(|transaction| Inner::Sqlite(transaction, turn))
+            }
             Pools::Postgres(pool) => answered(pool.begin()).await.map(Inner::Postgres),
         };
         Ok(Tx { inner: inner.map_err(|error| fail(&self.place, error))?, place: Arc::clone(&self.place) })
@@ -110,7 +132,7 @@ impl Database {
 
     pub(super) async fn fetch_all<T: Stored>(&self, sql: Sql) -> Result<Vec<T>, StoreError> {
         let result = match &self.pools {
-            Pools::Sqlite(pool) => match pool.acquire().await {
+            Pools::Sqlite { pool, .. } => match pool.acquire().await {
                 Ok(mut connection) => Connection::Sqlite(&mut connection).fetch_all(sql).await,
                 Err(error) => Err(error),
             },
@@ -129,10 +151,13 @@ impl Database {
     /// How many rows it touched.
     pub(super) async fn execute(&self, sql: Sql) -> Result<u64, StoreError> {
         let result = match &self.pools {
-            Pools::Sqlite(pool) => match pool.acquire().await {
-                Ok(mut connection) => Connection::Sqlite(&mut connection).execute(sql).await,
-                Err(error) => Err(error),
-            },
+            Pools::Sqlite { pool, writer } => {
+                let _turn = writer.lock().await;
+                match pool.acquire().await {
+                    Ok(mut connection) => Connection::Sqlite(&mut connection).execute(sql).await,
+                    Err(error) => Err(error),
+                }
+            }
             Pools::Postgres(pool) => match pool.acquire().await {
                 Ok(mut connection) => Connection::Postgres(&mut connection).execute(sql).await,
                 Err(error) => Err(error),
@@ -143,7 +168,7 @@ impl Database {
 
     pub(super) async fn close(&self) {
         match &self.pools {
-            Pools::Sqlite(pool) => pool.close().await,
+            Pools::Sqlite { pool, .. } => pool.close().await,
             Pools::Postgres(pool) => pool.close().await,
         }
     }
@@ -160,7 +185,7 @@ impl Tx {
 
     fn connection(&mut self) -> Connection<'_> {
         match &mut self.inner {
-            Inner::Sqlite(transaction) => Connection::Sqlite(transaction),
+            Inner::Sqlite(transaction, _) => Connection::Sqlite(transaction),
             Inner::Postgres(transaction) => Connection::Postgres(transaction),
         }
     }
@@ -172,6 +197,18 @@ impl Tx {
 
     pub(super) async fn fetch_optional<T: Stored>(&mut self, sql: Sql) -> Result<Option<T>, StoreError> {
         Ok(self.fetch_all(sql).await?.into_iter().next())
+    }
+
+    /// Rows as they are, of a `state.db`.
+    pub(super) async fn sqlite_rows(&mut self, sql: Sql) -> Result<Vec<SqliteRow>, StoreError> {
+        let Inner::Sqlite(transaction, _) = &mut self.inner else {
+            return Err(fail(&self.place, sqlx::Error::Configuration("not SQLite".into())));
+        };
+        let result = match sql.for_sqlite() {
+            Ok((text, arguments)) => sqlx::query_with(text, arguments).fetch_all(&mut **transaction).await,
+            Err(error) => Err(error),
+        };
+        result.map_err(|error| fail(&self.place, error))
     }
 
     /// For what is always there.
@@ -197,7 +234,7 @@ impl Tx {
 
     pub(super) async fn commit(self) -> Result<(), StoreError> {
         let result = match self.inner {
-            Inner::Sqlite(transaction) => transaction.commit().await,
+            Inner::Sqlite(transaction, _turn) => transaction.commit().await,
             Inner::Postgres(transaction) => answered(transaction.commit()).await,
         };
         result.map_err(|error| fail(&self.place, error))
@@ -244,7 +281,9 @@ impl Connection<'_> {
 
 /// A server that is gone without a word never answers; nobody waits for it for ever.
 async fn answered<T>(answer: impl Future<Output = sqlx::Result<T>>) -> sqlx::Result<T> {
-    tokio::time::timeout(ANSWER, answer)
-        .await
-        .unwrap_or_else(|_| Err(sqlx::Error::Io(std::io::Error::new(std::io::ErrorKind::TimedOut, "no answer"))))
+    tokio::time::timeout(ANSWER, answer).await.unwrap_or_else(|_| Err(no_answer()))
+}
+
+fn no_answer() -> sqlx::Error {
+    sqlx::Error::Io(std::io::Error::new(std::io::ErrorKind::TimedOut, "no answer"))
 }

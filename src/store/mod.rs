@@ -11,6 +11,7 @@ pub mod alerts;
 pub mod audiences;
 pub mod audit;
 pub mod claims;
+mod copy;
 mod database;
 pub mod deliveries;
 mod error;
@@ -40,6 +41,7 @@ use std::sync::Arc;
 use secrecy::ExposeSecret;
 use sqlx::postgres::PgConnectOptions;
 use tokio::sync::watch;
+use tracing::warn;
 
 use crate::config::StateConfig;
 use claims::Fence;
@@ -67,11 +69,15 @@ impl Store {
         // The parser's own message may repeat parts of the address, password included.
         let options: PgConnectOptions =
             url.expose_secret().parse().map_err(|_| StoreError::Url("not an address of a database".to_owned()))?;
-        let database = Database::postgres(options, config.connections);
+        let database = Database::postgres(options, config.connections, config.patience());
         let mut tx = database.begin().await?;
         migrate::migrate(&mut tx).await?;
         tx.commit().await?;
-        Ok(Self { database, fence: None, server_clock: true, bell: Arc::default() })
+        let store = Self { database, fence: None, server_clock: true, bell: Arc::default() };
+        if dir.join("state.db").exists() && store.is_empty().await? {
+            warn!("A state.db is there and not used; `reveil state copy` takes it to state.url");
+        }
+        Ok(store)
     }
 
     /// Opens `state.db` in `dir`, making both when absent (readable by the owner only).
@@ -120,7 +126,8 @@ impl Store {
     /// # Errors
     /// The database's.
     pub async fn ping(&self) -> Result<(), StoreError> {
-        self.execute(sql("SELECT 1")).await.map(drop)
+        let answer: Option<(i32,)> = self.fetch_optional(sql("SELECT CAST(1 AS INTEGER)")).await?;
+        answer.map(drop).ok_or_else(|| StoreError::Malformed { what: "an answer".to_owned() })
     }
 
     /// Waits for running statements and closes the connections, of all clones.

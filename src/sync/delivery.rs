@@ -134,13 +134,12 @@ impl DestinationReport {
             SyncError::Platform(error) => {
                 self.hint = error.hint_text().map(str::to_owned);
                 self.error_kind = Some(error.kind());
-                self.later = super::upload::is_later(error);
             }
             SyncError::Guarded(_) => self.guarded = true,
             SyncError::Stopped(stop) => self.stopped = Some(*stop),
-            SyncError::Ledger(error) => self.later = error.is_locked(),
             _ => {}
         }
+        self.later = error.is_passing();
     }
 }
 

@@ -16,17 +16,19 @@ use super::destination::Destination;
 use super::eligibility::Rules;
 use super::error::SyncError;
 use super::funnel::Funnel;
-use super::gather::{Gathered, Gatherer, Wanted, arms, gather};
+use super::gather::{Gathered, Gatherer, Recognition, Wanted, arms, gather};
 use super::member_key::MemberKeySource;
 use super::progress::Progress;
 use crate::assignment::{self, record_run};
 use crate::config::{AudienceConfig, Config, DestinationConfig};
 use crate::connectors::{self, Places};
+use crate::erasure::Suppression;
 use crate::ledger::{Ledger, Ledgers};
 use crate::segment;
 use crate::segment::sql::sync_query;
 use crate::store::Store;
 use crate::store::audit::local_actor;
+use crate::store::jobs::JobState;
 use crate::store::model::{DestinationRun, Run, RunState};
 use crate::transport;
 use crate::transport::retry::RetryPolicy;
@@ -60,6 +62,8 @@ pub struct SyncOptions {
     pub dry_run: bool,
     /// Instead of `guards.max_removal_ratio`.
     pub max_removal_ratio: Option<f64>,
+    /// A failure that passes by itself leaves the run open: the caller tries again under the same id.
+    pub may_retry: bool,
     /// A destination that rejected more than this share of what was sent to it counts as failed.
     pub fail_on_reject_ratio: Option<f64>,
 }
@@ -73,10 +77,13 @@ pub struct SyncReport {
     pub state: RunState,
     pub segment: Funnel,
     pub destinations: Vec<DestinationReport>,
+    /// The run was left open to be tried again, see [`SyncOptions::may_retry`].
+    #[serde(skip)]
+    pub open: bool,
 }
 
 /// Holds what every command on a configuration needs.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Engine {
     pub config: Config,
     /// Relative paths of the config start here.
@@ -107,7 +114,7 @@ impl Engine {
         self.require_consent_column(&options.allow)?;
         // Locks first: a second run of the same audience must not even read the warehouse.
         let _running = lock(&self.audience_dir(&selection.audience))?;
-        let id = options.run_id.clone().unwrap_or_else(|| self.new_run_id());
+        let id = options.run_id.clone().unwrap_or_else(|| new_run_id(self.clock.now()));
         self.close_stopped_runs(&selection.audience, &id).await?;
         let mut ledgers = Vec::new();
         // A rehearsal only looks.
@@ -142,20 +149,31 @@ impl Engine {
                     None => run.state = overall(&destinations),
                 }
                 run.segment = serde_json::to_value(&segment).ok();
-                self.store.save_run(&run).await?;
-                Ok(SyncReport {
-                    run: run.id,
-                    audience: run.audience,
+                let open = options.may_retry && passes(&destinations);
+                let report = SyncReport {
+                    run: run.id.clone(),
+                    audience: run.audience.clone(),
                     as_of: run.as_of,
                     state: run.state,
                     segment,
                     destinations,
-                })
+                    open,
+                };
+                run.outcome = serde_json::to_value(&report).ok();
+                if open {
+                    (run.state, run.finished_at) = (RunState::Running, None);
+                }
+                self.store.save_run(&run).await?;
+                if !options.dry_run {
+                    self.audit_sent(&run, &report).await?;
+                }
+                Ok(report)
             }
             Err(error) => {
                 run.state = match stopped(&error) {
                     Some(Stop::LeaseLost | Stop::ShuttingDown) => return Err(error),
                     Some(Stop::Cancelled) => RunState::Cancelled,
+                    None if options.may_retry && super::error::is_passing(&error) => return Err(error),
                     None => RunState::Failed,
                 };
                 run.error = Some(error.to_string());
@@ -163,6 +181,21 @@ impl Engine {
                 Err(error)
             }
         }
+    }
+
+    /// Who sent how much where.
+    async fn audit_sent(&self, run: &Run, report: &SyncReport) -> anyhow::Result<()> {
+        let sent = |part: &DestinationReport| {
+            let rejected = part.counts.rejected.values().sum::<u64>() + part.counts.rejected_unnamed;
+            let counts = serde_json::json!({
+                "state": part.state, "added": part.counts.sent, "removed": part.counts.remove, "rejected": rejected
+            });
+            (part.destination.clone(), counts)
+        };
+        let sent: serde_json::Map<String, serde_json::Value> = report.destinations.iter().map(sent).collect();
+        let detail = serde_json::json!({ "run": run.id, "attempt": run.attempt, "sent": sent });
+        self.store.audit(self.clock.now(), &run.requested_by, "sync", &run.audience, &detail).await?;
+        Ok(())
     }
 
     #[expect(clippy::too_many_arguments, reason = "the parts of one run, taken apart by its only caller")]
@@ -264,6 +297,7 @@ impl Engine {
         control.check()?;
         progress.stage("Reading the warehouse");
         let member_key = self.member_key()?;
+        let suppression = Suppression::load(&self.store, &member_key).await?;
         let source = warehouse::open(&self.config.warehouse).await?;
         let mapping = segment::resolve(&*source, &self.config.warehouse).await?;
         let definition = segment::settle(&*source, &mapping, &audience.inactive, selection.as_of).await?.definition;
@@ -280,7 +314,7 @@ impl Engine {
             &self.config.prepare,
             arms(&self.config, &selection.audience)?,
             &wanted,
-            &member_key,
+            Recognition { member_key: &member_key, suppression: &suppression },
             temp,
             EXPECTED_ROWS,
         )?;
@@ -312,7 +346,8 @@ impl Engine {
     /// Runs that a kill left open. The audience is locked, so nobody is running them any more.
     async fn close_stopped_runs(&self, audience: &str, own: &str) -> anyhow::Result<()> {
         for mut run in self.store.runs(Some(audience), 20).await? {
-            if run.state == RunState::Running && run.id != own {
+            let left = run.state == RunState::Running && run.id != own;
+            if left && !self.has_open_job(&run.id).await? {
                 run.state = RunState::Failed;
                 run.finished_at = Some(self.clock.now());
                 run.error = Some("stopped before its end; what it sent is known, the next run carried on".to_owned());
@@ -320,6 +355,12 @@ impl Engine {
             }
         }
         Ok(())
+    }
+
+    /// Whether a worker will take the run up again.
+    async fn has_open_job(&self, run_id: &str) -> anyhow::Result<bool> {
+        let job = self.store.job_of_run(run_id).await?;
+        Ok(job.is_some_and(|job| matches!(job.state, JobState::Queued | JobState::Running)))
     }
 
     /// Uploading without knowing about consent needs a person to say so.
@@ -367,6 +408,14 @@ impl Engine {
         self.ledgers.audience_dir(audience)
     }
 
+    /// Keeps every other run of this machine off the audience until dropped.
+    ///
+    /// # Errors
+    /// `Busy` while another run holds it.
+    pub(crate) fn lock_audience(&self, audience: &str) -> Result<std::fs::File, SyncError> {
+        lock(&self.audience_dir(audience))
+    }
+
     /// The secret that makes member keys.
     ///
     /// # Errors
@@ -376,13 +425,13 @@ impl Engine {
             MemberKeySource { state_dir: &self.config.state_dir, ledgers: &self.ledgers }.load()
         })
     }
+}
 
-    pub fn new_run_id(&self) -> String {
-        let mut random = [0; 3];
-        // The time alone already tells most runs apart.
-        let _ = ring::rand::SecureRandom::fill(&ring::rand::SystemRandom::new(), &mut random);
-        format!("{}-{}", self.clock.now().format("%Y%m%d-%H%M%S"), const_hex::encode(random))
-    }
+/// Sorts by time; the time alone already tells most runs apart.
+pub fn new_run_id(now: DateTime<Utc>) -> String {
+    let mut random = [0; 3];
+    let _ = ring::rand::SecureRandom::fill(&ring::rand::SystemRandom::new(), &mut random);
+    format!("{}-{}", now.format("%Y%m%d-%H%M%S"), const_hex::encode(random))
 }
 
 /// Buckets are cut for this many rows and recut when there are more.
@@ -421,6 +470,12 @@ pub fn stopped(error: &anyhow::Error) -> Option<Stop> {
         Some(SyncError::Stopped(stop)) => Some(*stop),
         _ => None,
     }
+}
+
+/// Whether something failed, and all that failed passes by itself.
+fn passes(destinations: &[DestinationReport]) -> bool {
+    let mut failed = destinations.iter().filter(|report| report.state == RunState::Failed).peekable();
+    failed.peek().is_some() && failed.all(|report| report.later)
 }
 
 fn overall(destinations: &[DestinationReport]) -> RunState {

@@ -35,6 +35,36 @@ pub enum SyncError {
     File { what: &'static str, path: String, source: std::io::Error },
 }
 
+impl SyncError {
+    /// Whether the same may work later without anybody changing anything.
+    pub fn is_passing(&self) -> bool {
+        match self {
+            Self::Platform(error) => super::upload::is_later(error),
+            Self::Ledger(error) => error.is_passing(),
+            Self::Store(error) => error.is_transient(),
+            Self::Warehouse(error) => error.is_transient(),
+            Self::Temporary(source) | Self::File { source, .. } => {
+                use std::io::ErrorKind::{FileTooLarge, QuotaExceeded, ResourceBusy, StorageFull};
+                matches!(source.kind(), StorageFull | QuotaExceeded | FileTooLarge | ResourceBusy)
+            }
+            Self::Busy => true,
+            Self::Protocol(_) | Self::Stopped(_) | Self::Rejections { .. } | Self::Guarded(_) => false,
+        }
+    }
+}
+
+/// As [`SyncError::is_passing`], for an error that has been carried further.
+pub fn is_passing(error: &anyhow::Error) -> bool {
+    error.chain().any(|cause| {
+        let sync = cause.downcast_ref::<SyncError>().map(SyncError::is_passing);
+        let store = || cause.downcast_ref::<crate::store::StoreError>().map(crate::store::StoreError::is_transient);
+        let ledger = || cause.downcast_ref::<crate::ledger::LedgerError>().map(crate::ledger::LedgerError::is_passing);
+        let warehouse = || cause.downcast_ref::<crate::warehouse::Error>().map(crate::warehouse::Error::is_transient);
+        let platform = || cause.downcast_ref::<reveil_sdk::Error>().map(super::upload::is_later);
+        sync.or_else(store).or_else(ledger).or_else(warehouse).or_else(platform).unwrap_or(false)
+    })
+}
+
 fn refused(refusals: &[Refusal]) -> String {
     let mut text = "nothing was sent:".to_owned();
     for refusal in refusals {

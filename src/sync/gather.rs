@@ -19,6 +19,7 @@ use super::member_key::member_key;
 use super::progress::Progress;
 use super::row::{Cells, FactTexts, RowReader, State};
 use crate::config::{Config, PrepareConfig};
+use crate::erasure::Suppression;
 use crate::identity::{Arm, Holdout, HoldoutBuilder, Identity, IdentityBuilder, Role};
 use crate::ledger::{Target, TargetRow, TargetWriter, consent};
 use crate::report::identifiers::IdentifierCounter;
@@ -30,6 +31,15 @@ pub struct Wanted<'a> {
     pub name: &'a str,
     pub table: &'static IdentifierTable,
     pub kinds: &'a [IdentifierKind],
+}
+
+/// How customers are recognised.
+#[derive(Debug, Clone, Copy)]
+pub struct Recognition<'a> {
+    /// The secret that makes member keys.
+    pub member_key: &'a [u8; 32],
+    /// Who asked to be forgotten.
+    pub suppression: &'a Suppression,
 }
 
 /// One destination's prepared members.
@@ -65,6 +75,7 @@ pub struct Gatherer<'a> {
     member_key: &'a [u8; 32],
     canonicaliser: Canonicaliser,
     destinations: Vec<PerDestination>,
+    suppression: &'a Suppression,
     identity: IdentityBuilder,
     /// Salts and shares of the holdouts.
     arms: Vec<Arm>,
@@ -98,7 +109,7 @@ impl<'a> Gatherer<'a> {
         prepare: &PrepareConfig,
         arms: Vec<Arm>,
         wanted: &[Wanted<'_>],
-        member_key: &'a [u8; 32],
+        recognition: Recognition<'a>,
         temp: &'a Path,
         expected_rows: u64,
     ) -> Result<Self, SyncError> {
@@ -116,9 +127,10 @@ impl<'a> Gatherer<'a> {
             .collect::<Result<_, SyncError>>()?;
         Ok(Self {
             rules,
-            member_key,
+            member_key: recognition.member_key,
             canonicaliser: Canonicaliser::new(&options),
             destinations,
+            suppression: recognition.suppression,
             identity: IdentityBuilder::create(temp, prepare.shared_above)?,
             arms,
             ids: IdSpool::create(temp)?,
@@ -164,7 +176,14 @@ impl<'a> Gatherer<'a> {
             State::Active => self.funnel.active += 1,
             State::Unknown => self.funnel.unknown += 1,
         }
-        let judged = self.rules.judge(&reader.facts(row, &mut self.texts));
+        let mut facts = reader.facts(row, &mut self.texts);
+        let (person, canonicaliser) = (&mut self.person, &mut self.canonicaliser);
+        if !self.suppression.is_empty() {
+            // By everything they hold: who asked to be forgotten may return under another id.
+            reader.with_person(row, false, &mut self.cells, |raw| canonicaliser.person(raw, person));
+            facts.erasure |= self.suppression.covers(key, person);
+        }
+        let judged = self.rules.judge(&facts);
         let role = match (state, &judged) {
             (_, Err(Excluded { refused: true, .. })) => Role::Refused,
             (State::Inactive, Ok(_)) => Role::Target,
@@ -172,8 +191,9 @@ impl<'a> Gatherer<'a> {
             (State::Inactive | State::Unknown, _) => Role::Other,
         };
         let drop_first_email = matches!(&judged, Ok(eligible) if eligible.drop_first_email);
-        let (person, canonicaliser) = (&mut self.person, &mut self.canonicaliser);
-        reader.with_person(row, drop_first_email, &mut self.cells, |raw| canonicaliser.person(raw, person));
+        if drop_first_email || self.suppression.is_empty() {
+            reader.with_person(row, drop_first_email, &mut self.cells, |raw| canonicaliser.person(raw, person));
+        }
         let digests = self.person.identity_digests().map(|(slot, digest)| (u8::from(slot), digest));
         self.identity.push(index, key, role, digests)?;
         let eligible = match (state, judged) {
@@ -188,7 +208,16 @@ impl<'a> Gatherer<'a> {
         self.count_identifiers();
         for destination in &mut self.destinations {
             self.members.clear();
-            let prepared = destination.preparer.prepare(&self.person, key, &mut self.members);
+            let mut prepared = destination.preparer.prepare(&self.person, key, &mut self.members);
+            if let Some(member) = self.members.last().filter(|_| prepared.identifiers > 0) {
+                // Shared with somebody who was erased.
+                let linked = self.suppression.linked_slots(member, prepared);
+                if !linked.is_empty() {
+                    linked.into_iter().for_each(|slot| self.person.drop_slot(slot));
+                    self.members.clear();
+                    prepared = destination.preparer.prepare(&self.person, key, &mut self.members);
+                }
+            }
             if prepared.identifiers == 0 {
                 destination.no_identifier += 1;
                 continue;

@@ -7,6 +7,7 @@
 //!   [`guards`] serve it.
 //! - [`refresh`]: asks the platforms about what earlier runs left undecided.
 //! - [`preview`]: what a run would do, without doing it.
+//! - [`lapse`]: who is about to lapse.
 //! - [`control`]: whether a run may go on.
 //!
 //! Domain code: knows no terminal and no HTTP; tells what it does through [`progress`].
@@ -21,6 +22,7 @@ pub mod error;
 pub mod funnel;
 pub mod gather;
 pub mod guards;
+pub mod lapse;
 pub mod member_key;
 pub mod preview;
 pub mod progress;

@@ -14,6 +14,8 @@ use crate::store::model::{DestinationRun, RunState};
 use crate::transport::retry::RetryPolicy;
 
 impl Engine {
+    /// How many uploads are still undecided.
+    ///
     /// # Errors
     /// The platform's, the ledger's when a run holds it, the state's.
     pub async fn refresh(
@@ -21,30 +23,48 @@ impl Engine {
         audience_key: &str,
         control: &dyn RunControl,
         progress: &dyn Progress,
-    ) -> anyhow::Result<()> {
+    ) -> anyhow::Result<u64> {
         let audience = self.config.audience(audience_key)?;
+        let (mut pending, mut first_error) = (0, None);
         for name in &audience.destinations {
-            let Some(reference) = self.store.audience(audience_key, name).await? else { continue };
-            let Some(mut last) = self.last_part(audience_key, name).await? else { continue };
-            let destination = self.open_destination(name, RetryPolicy::default()).await?;
-            let ledger = Mutex::new(tokio::task::block_in_place(|| self.ledgers.hold(audience_key, name))?);
-            let confirmed = confirm(&destination, &ledger, &*self.clock, progress, control, false).await?;
-            let mut upload: UploadSummary = serde_json::from_value(last.upload.clone()).unwrap_or_default();
-            upload.match_ranges.extend(confirmed.match_ranges.iter().copied());
-            upload.pending_batches = confirmed.pending;
-            upload.audience_persons =
-                tokio::task::block_in_place(|| ledger.lock().expect("no panic while held").stats())?.held;
-            if upload.persons > 0 {
-                observe(&self.store, &destination, audience_key, &reference, &last.run_id, &upload).await??;
+            // One platform that is away must not keep the others' verdicts.
+            match self.refresh_destination(audience_key, name, control, progress).await {
+                Ok(undecided) => pending += undecided,
+                Err(error) => {
+                    first_error.get_or_insert(error);
+                }
             }
-            last.upload = serde_json::to_value(&upload)?;
-            if last.state == RunState::Pending && confirmed.pending == 0 {
-                last.state = RunState::Done;
-            }
-            self.store.save_destination_run(&last).await?;
-            self.finish_run(&last.run_id, audience_key).await?;
         }
-        Ok(())
+        first_error.map_or(Ok(pending), Err)
+    }
+
+    async fn refresh_destination(
+        &self,
+        audience_key: &str,
+        name: &str,
+        control: &dyn RunControl,
+        progress: &dyn Progress,
+    ) -> anyhow::Result<u64> {
+        let Some(reference) = self.store.audience(audience_key, name).await? else { return Ok(0) };
+        let Some(mut last) = self.last_part(audience_key, name).await? else { return Ok(0) };
+        let destination = self.open_destination(name, RetryPolicy::default()).await?;
+        let ledger = Mutex::new(tokio::task::block_in_place(|| self.ledgers.hold(audience_key, name))?);
+        let confirmed = confirm(&destination, &ledger, &*self.clock, progress, control, false).await?;
+        let mut upload: UploadSummary = serde_json::from_value(last.upload.clone()).unwrap_or_default();
+        upload.match_ranges.extend(confirmed.match_ranges.iter().copied());
+        upload.pending_batches = confirmed.pending;
+        upload.audience_persons =
+            tokio::task::block_in_place(|| ledger.lock().expect("no panic while held").stats())?.held;
+        if upload.persons > 0 {
+            observe(&self.store, &destination, audience_key, &reference, &last.run_id, &upload).await??;
+        }
+        last.upload = serde_json::to_value(&upload)?;
+        if last.state == RunState::Pending && confirmed.pending == 0 {
+            last.state = RunState::Done;
+        }
+        self.store.save_destination_run(&last).await?;
+        self.finish_run(&last.run_id, audience_key).await?;
+        Ok(confirmed.pending)
     }
 
     /// The destination's part of its latest run.

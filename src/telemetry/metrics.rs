@@ -100,9 +100,11 @@ pub struct Metrics {
     pub queue_jobs: Family<StateLabel, Gauge>,
     pub due_lag: Float,
     pub held: Family<PlaceLabels, Gauge>,
+    pub minimum: Family<PlaceLabels, Gauge>,
     pub match_rate_low: Family<PlaceLabels, Float>,
     pub match_rate_high: Family<PlaceLabels, Float>,
     pub last_success: Family<AudienceLabel, Gauge>,
+    pub stale_after: Family<AudienceLabel, Gauge>,
     pub credential_expiry: Family<DestinationLabel, Gauge>,
     pub destination_up: Family<DestinationLabel, Gauge>,
     pub fired: Family<KindLabel, Counter>,
@@ -134,9 +136,11 @@ impl Default for Metrics {
             queue_jobs: Family::default(),
             due_lag: Float::default(),
             held: Family::default(),
+            minimum: Family::default(),
             match_rate_low: Family::default(),
             match_rate_high: Family::default(),
             last_success: Family::default(),
+            stale_after: Family::default(),
             credential_expiry: Family::default(),
             destination_up: Family::default(),
             fired: Family::default(),
@@ -170,12 +174,16 @@ impl Metrics {
         let help = "How long the oldest due job has been waiting";
         registry.register_with_unit("queue_due_lag", help, Unit::Seconds, self.due_lag.clone());
         registry.register("audience_held_members", "Members a destination holds", self.held.clone());
+        let help = "Fewer members than this and the platform delivers no ads";
+        registry.register("audience_minimum_members", help, self.minimum.clone());
         let help = "Lower end of the latest match reading";
         registry.register("match_rate_low_ratio", help, self.match_rate_low.clone());
         let help = "Upper end of the latest match reading";
         registry.register("match_rate_high_ratio", help, self.match_rate_high.clone());
         let help = "When the audience's latest successful run ended";
         registry.register_with_unit("audience_last_success_timestamp", help, Unit::Seconds, self.last_success.clone());
+        let help = "Without a successful run for longer than this the audience is stale";
+        registry.register_with_unit("audience_stale_after", help, Unit::Seconds, self.stale_after.clone());
         let help = "When the destination's credential expires";
         registry.register_with_unit("credential_expiry_timestamp", help, Unit::Seconds, self.credential_expiry.clone());
         let help = "Whether the destination answered its latest check";
@@ -263,8 +271,10 @@ mod tests {
         metrics.retried("meta", ErrorKind::RateLimited);
         metrics.queue_jobs.get_or_create(&StateLabel { state: "due" }).set(1);
         metrics.held.get_or_create(&place).set(7);
+        metrics.minimum.get_or_create(&place).set(100);
         metrics.match_rate_low.get_or_create(&place).set(0.5);
         metrics.match_rate_high.get_or_create(&place).set(0.6);
+        metrics.stale_after.get_or_create(&AudienceLabel { audience: audience.clone() }).set(1);
         metrics.last_success.get_or_create(&AudienceLabel { audience }).set(1);
         metrics.credential_expiry.get_or_create(&DestinationLabel { destination: destination.clone() }).set(1);
         metrics.destination_up.get_or_create(&DestinationLabel { destination }).set(1);

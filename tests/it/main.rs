@@ -5,6 +5,7 @@
 //! - [`failures`]: what goes wrong is said once, with a remedy and the right exit code.
 //! - [`privacy`]: no output and no file holds an identifier, its digest or a secret.
 //! - [`connect`]: access granted in a browser, kept in the vault, renewed by several processes.
+//! - [`erasure`]: a person is forgotten: gone, proven, never back.
 //! - [`contracts`]: the JSON documents and files that other programs read.
 //!
 //! Shared: [`shop`] makes the warehouse and the config, [`expected`] computes on its own what the platforms should
@@ -13,6 +14,7 @@
 mod binary;
 mod connect;
 mod contracts;
+mod erasure;
 mod expected;
 mod failures;
 mod kill;

@@ -1,6 +1,7 @@
 //! A PostgreSQL server of the test's own: made in a temporary folder, on a free loopback port, gone on drop.
 //!
-//! Include it with `#[path = "…/tests/support/postgres.rs"] mod postgres;`. It needs `initdb` and `pg_ctl`, in `PATH` or
+//! Library tests find it as `crate::test_postgres`; others include it with `#[path = "support/postgres.rs"] mod postgres;`.
+//! It needs `initdb` and `pg_ctl`, in `PATH` or
 //! where Debian puts them. As root the server runs as `postgres` or `nobody`, since it refuses to run as root.
 
 use std::net::TcpListener;

@@ -27,7 +27,7 @@ CONN_FIELDS: dict[str, dict[str, Any]] = {
     },
     "timeout_secs": {
         "label": "Time-out of one request (seconds)",
-        "schema": {"type": ["number", "null"], "default": 30, "minimum": 1},
+        "schema": {"type": ["integer", "null"], "default": 30, "minimum": 1},
     },
     "retries": {
         "label": "Retries of one request",
@@ -41,7 +41,7 @@ def form_widgets() -> dict[str, Any]:
     """The same fields as form widgets. Only Airflow 2's web server asks, and only there the packages are installed."""
     from flask_appbuilder.fieldwidgets import BS3TextFieldWidget
     from flask_babel import lazy_gettext
-    from wtforms import BooleanField, FloatField, IntegerField, StringField
+    from wtforms import BooleanField, IntegerField, StringField
     from wtforms.validators import NumberRange, Optional
 
     def text(name: str, kind: Any) -> Any:
@@ -53,6 +53,6 @@ def form_widgets() -> dict[str, Any]:
     return {
         "verify_ssl": BooleanField(lazy_gettext(CONN_FIELDS["verify_ssl"]["label"]), default=True),
         "ca_bundle": text("ca_bundle", StringField),
-        "timeout_secs": text("timeout_secs", FloatField),
+        "timeout_secs": text("timeout_secs", IntegerField),
         "retries": text("retries", IntegerField),
     }

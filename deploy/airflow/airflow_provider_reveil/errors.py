@@ -8,6 +8,8 @@ from typing import Any
 from airflow.providers.common.compat.sdk import AirflowException, AirflowFailException
 
 RETRIED_STATUSES = frozenset({429, 500, 502, 503, 504})
+#: The first request with this idempotency key is still being answered.
+RETRIED_CODES = frozenset({"key_in_use"})
 UNREACHABLE = "unreachable"
 
 
@@ -41,7 +43,7 @@ class ReveilApiError(AirflowException):
     @property
     def temporary(self) -> bool:
         """Whether the same request may succeed later without anybody mending anything."""
-        return self.status is None or self.status in RETRIED_STATUSES
+        return self.status is None or self.status in RETRIED_STATUSES or self.code in RETRIED_CODES
 
     def _text(self) -> str:
         parts = [f"Could not {self.operation}: {self.detail or 'the daemon gave no reason'}"]

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
+STILL_SENDS = frozenset({"queued", "running"})
 #: Fields that say the same as the line's own context.
 UNSPOKEN = frozenset({"run", "run_id", "audience", "at", "seq", "kind"})
 
@@ -22,6 +23,11 @@ class RunEvent:
     @property
     def is_warning(self) -> bool:
         return self.kind == "warning"
+
+    @property
+    def settles(self) -> bool:
+        """Whether it is time to look at the run again: it ended, or everything was sent."""
+        return self.kind == "end" or (self.kind == "state" and self.body.get("state") not in STILL_SENDS)
 
     def line(self) -> str:
         """A sentence for the task's log: `progress meta: sent=12000, of=20000`."""

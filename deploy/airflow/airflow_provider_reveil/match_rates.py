@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Any, Literal
 
 from airflow_provider_reveil.operators.run_request import iso_instant
+from airflow_provider_reveil.runs import rate
 
 Bound = Literal["low", "high"]
 WhenBelow = Literal["fail", "wait", "skip", "warn"]
@@ -80,16 +81,15 @@ def _judge_one(rule: RateRule, name: str, observations: Sequence[Mapping[str, An
     if latest is None or latest["kind"] == "pending":
         verdict.lines.append(f"{name}: no reading yet{_wanted(rule)}")
         return WAITING
-    rate = latest.get("rate")
-    if latest["kind"] == "not_offered" or not rate or rate.get("low") is None or rate.get("high") is None:
+    found = rate(latest)
+    if latest["kind"] == "not_offered" or found is None:
         verdict.lines.append(f"{name}: the platform tells no match rate ({latest['kind']}: {latest.get('definition')})")
         return NOT_OFFERED
-    verdict.readings[name] = {
-        part: latest.get(part) for part in ("as_of", "sent", "kind", "matched", "rate", "definition", "run_id")
-    }
-    enough = rate[rule.bound] >= rule.min_rate
-    says = f"{_interval(rate)} ({latest['kind']}, of {latest.get('sent')} sent)"
-    verdict.lines.append(f"{name}: {says}, {_why(rule, rate, enough)}")
+    told = {part: latest.get(part) for part in ("as_of", "sent", "kind", "matched", "definition", "run_id")}
+    verdict.readings[name] = {**told, "rate": found}
+    enough = found[rule.bound] >= rule.min_rate
+    says = f"{_interval(found)} ({latest['kind']}, of {latest.get('sent')} sent)"
+    verdict.lines.append(f"{name}: {says}, {_why(rule, found, enough)}")
     return PASSED if enough else BELOW
 
 
@@ -107,9 +107,9 @@ def _latest(rule: RateRule, name: str, observations: Sequence[Mapping[str, Any]]
     return max(fitting, key=lambda each: (each["kind"] != "pending", _instant(each["as_of"])), default=None)
 
 
-def _why(rule: RateRule, rate: Mapping[str, float], enough: bool) -> str:
+def _why(rule: RateRule, interval: Mapping[str, float], enough: bool) -> str:
     text = f"{_percent(rule.min_rate)} wanted of the {rule.bound} bound: {'enough' if enough else 'below'}"
-    if rate["low"] < rule.min_rate <= rate["high"]:
+    if interval["low"] < rule.min_rate <= interval["high"]:
         text += " (the platform's figure alone cannot tell: the other bound says otherwise)"
     return text
 
@@ -120,8 +120,8 @@ def _wanted(rule: RateRule) -> str:
     return since + run
 
 
-def _interval(rate: Mapping[str, float]) -> str:
-    low, high = _percent(rate["low"]), _percent(rate["high"])
+def _interval(interval: Mapping[str, float]) -> str:
+    low, high = _percent(interval["low"]), _percent(interval["high"])
     return low if low == high else f"{low.removesuffix(' %')}–{high}"
 
 

@@ -8,11 +8,11 @@ from typing import Any, Literal, get_args
 from airflow.providers.common.compat.sdk import AirflowException, AirflowSkipException
 
 from airflow_provider_reveil.errors import ReveilRunCancelled, ReveilRunFailed, ReveilRunRefused
+from airflow_provider_reveil.events import STILL_SENDS
 
 WaitFor = Literal["sent", "confirmed"]
 PartialFailure = Literal["fail", "warn", "skip"]
 
-STILL_SENDS = frozenset({"queued", "running"})
 ENDED = frozenset({"done", "partial", "failed", "cancelled"})
 #: Everything was sent; a platform has not given its verdict.
 AWAITS_VERDICT = "pending"
@@ -146,15 +146,29 @@ def checked_choice(name: str, value: Any, choices: Any, *, optional: bool = Fals
 
 
 def _destination(one: Mapping[str, Any]) -> dict[str, Any]:
-    reading = next((each for each in one.get("observations") or [] if each.get("primary", True)), {})
+    counts = one.get("counts") or {}
+    reading: Mapping[str, Any] = next(iter(one.get("observations") or []), {})
     return {
         "state": one.get("state"),
-        "counts": one.get("counts"),
+        "added": counts.get("add"),
+        "removed": counts.get("remove"),
+        "kept": counts.get("keep"),
+        "rejected": sum((counts.get("rejected") or {}).values()) + (counts.get("rejected_unnamed") or 0),
         "matched": reading.get("matched"),
-        "rate": reading.get("rate"),
+        "rate": rate(reading),
         "rate_kind": reading.get("kind"),
         "rate_definition": reading.get("definition"),
     }
+
+
+def rate(reading: Mapping[str, Any]) -> dict[str, float] | None:
+    """The interval that a reading says the match rate lies in, if it says one."""
+    if reading.get("low") is not None and reading.get("high") is not None:
+        return {"low": reading["low"], "high": reading["high"]}
+    if reading.get("kind") == "exact" and reading.get("matched") is not None and reading.get("sent"):
+        share = min(1.0, reading["matched"] / reading["sent"])
+        return {"low": share, "high": share}
+    return None
 
 
 def _fault(place: str, error: Any) -> str:

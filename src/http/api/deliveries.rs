@@ -62,7 +62,7 @@ pub async fn take_over(
             field: format!("/items/{}/{}", fault.index, fault.field),
             message: fault.message,
         });
-        Problem::invalid(told.collect())
+        Problem::unprocessable(told.collect())
     })?;
     engine.store.save_deliveries(&flights).await?;
     let detail = serde_json::json!({ "flights": flights.len() });

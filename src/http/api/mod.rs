@@ -17,6 +17,7 @@ mod reload;
 mod roi;
 mod run;
 mod runs;
+mod sync;
 
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
@@ -42,6 +43,7 @@ pub fn routes() -> OpenApiRouter<App> {
         .routes(routes!(audiences::pause))
         .routes(routes!(audiences::resume))
         .routes(routes!(plan::plan))
+        .routes(routes!(sync::sync))
         .routes(routes!(runs::list))
         .routes(routes!(runs::get))
         .routes(routes!(runs::cancel))

@@ -54,6 +54,6 @@ pub fn known_destinations(config: &AudienceConfig, key: &str, asked: Vec<Name>) 
     if faults.is_empty() {
         Ok(asked.into_iter().map(|Name(name)| name).collect())
     } else {
-        Err(Problem::invalid(faults))
+        Err(Problem::unprocessable(faults))
     }
 }

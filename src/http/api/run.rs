@@ -41,6 +41,8 @@ pub struct RunDocument {
     pub cancel_requested: bool,
     /// Nothing is sent.
     pub dry_run: bool,
+    /// Who or what asked, in the caller's own words.
+    pub origin: Option<String>,
     /// From customers to people who may be uploaded; `null` before the warehouse was read.
     pub segment: Option<Segment>,
     pub destinations: Vec<RunDestination>,
@@ -208,7 +210,8 @@ fn put_together(links: RunLinks, run: Run, parts: Vec<DestinationRun>) -> RunDoc
     RunDocument {
         totals: totals(&destinations),
         error: run.error.map(|message| error(&outcome, message)),
-        dry_run: run.options["dry_run"] == true || run.options["options"]["dry_run"] == true,
+        dry_run: run.options["dry_run"] == true,
+        origin: run.options["origin"].as_str().map(str::to_owned),
         segment: run.segment.and_then(|segment| serde_json::from_value(segment).ok()),
         id: run.id,
         kind: run.kind,

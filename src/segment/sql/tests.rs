@@ -12,11 +12,10 @@ use super::{BaseOptions, base_query};
 use crate::config::audience_inactive::Inactive;
 use crate::config::warehouse::WarehouseConfig;
 use crate::segment::{self, open_events_csv};
+use crate::test_postgres as postgres;
 use crate::warehouse::{Columns, PostgresSource, Source, SqliteSource, parse_time};
 
 mod figures;
-#[path = "../../../tests/support/postgres.rs"]
-mod postgres;
 
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).into()

@@ -2,11 +2,10 @@
 
 mod audit;
 mod claims;
+mod copy;
 mod lists;
 mod migration;
 mod outage;
-#[path = "../../../tests/support/postgres.rs"]
-mod postgres;
 mod race;
 mod rows;
 mod schedules;
@@ -19,7 +18,7 @@ use super::claims::{Claim, Limits};
 use super::jobs::{NewJob, NewRun};
 use super::model::RunKind;
 use crate::config::StateConfig;
-use postgres::TestPostgres;
+use crate::test_postgres::TestPostgres;
 
 /// An empty database.
 struct Bench {
@@ -34,7 +33,8 @@ impl Bench {
 
     async fn postgres(server: &TestPostgres, name: &str) -> Self {
         let admin = Self { url: Some(server.uri()), ..Self::sqlite() };
-        let database = super::Database::postgres(server.uri().parse().expect("an address"), 1);
+        let database =
+            super::Database::postgres(server.uri().parse().expect("an address"), 1, std::time::Duration::from_secs(30));
         database.execute_script(format!("CREATE DATABASE {name}")).await;
         database.close().await;
         Self { url: Some(server.uri().replace("/postgres?", &format!("/{name}?"))), ..admin }
@@ -45,9 +45,13 @@ impl Bench {
         self.on_its_own_clock().await.on_caller_clock()
     }
 
-    async fn on_its_own_clock(&self) -> Store {
-        let config = StateConfig { url: self.url.clone().map(Into::into), ..StateConfig::default() };
+    async fn configured(&self, config: StateConfig) -> Store {
+        let config = StateConfig { url: self.url.clone().map(Into::into), ..config };
         Store::connect(&config, self.dir.path()).await.expect("the state opens")
+    }
+
+    async fn on_its_own_clock(&self) -> Store {
+        self.configured(StateConfig::default()).await
     }
 }
 

@@ -40,16 +40,14 @@ pub(super) async fn every_job_is_done_once(bench: &Bench) {
     for seed in 1..=WORKERS {
         workers.spawn(work(bench.store().await, Arc::clone(&floor), seed));
     }
-    let watch = tokio::spawn(watch(bench.store().await, Arc::clone(&floor)));
     while let Some(worker) = workers.join_next().await {
         worker.unwrap();
     }
-    watch.await.unwrap();
 
-    let finished = floor.finished.lock().unwrap();
+    let finished = std::mem::take(&mut *floor.finished.lock().unwrap());
     assert_eq!(finished.len(), JOBS);
     assert!(finished.values().all(|fences| fences.len() == 1), "a job was finished twice");
-    for (id, fences) in finished.iter() {
+    for (id, fences) in &finished {
         let job = store.job(id).await.unwrap().unwrap();
         assert_eq!((job.state, job.fence), (JobState::Done, fences[0]));
     }
@@ -68,6 +66,9 @@ async fn work(store: Store, floor: Arc<Floor>, seed: u64) {
             floor.minutes.fetch_add(1, Ordering::SeqCst);
             continue;
         };
+        if (chance >> 40).is_multiple_of(8) {
+            look(&store).await;
+        }
         match (chance >> 33) % 10 {
             0 => {}
             1 | 2 => late.push(claim),
@@ -93,19 +94,15 @@ async fn finish(store: &Store, floor: &Floor, claim: &crate::store::claims::Clai
 }
 
 /// Whatever moment one looks at, no audience is worked on twice.
-async fn watch(store: Store, floor: Arc<Floor>) {
-    while floor.done.load(Ordering::SeqCst) < JOBS {
-        let mut whole = BTreeSet::new();
-        let mut pairs = BTreeSet::new();
-        for job in store.open_jobs().await.unwrap() {
-            if job.state == JobState::Running {
-                let audience = job.audience.unwrap();
-                match job.destination {
-                    None => assert!(whole.insert(audience), "an audience has two runs"),
-                    Some(destination) => assert!(pairs.insert((audience, destination)), "a pair has two jobs"),
-                }
-            }
+async fn look(store: &Store) {
+    let mut whole = BTreeSet::new();
+    let mut pairs = BTreeSet::new();
+    for job in store.open_jobs().await.unwrap().into_iter().filter(|job| job.state == JobState::Running) {
+        let audience = job.audience.unwrap();
+        match job.destination {
+            None => assert!(whole.insert(audience), "an audience has two runs"),
+            Some(destination) => assert!(pairs.insert((audience, destination)), "a pair has two jobs"),
         }
-        assert!(pairs.iter().all(|(audience, _)| !whole.contains(audience)), "a run and a job in one audience");
     }
+    assert!(pairs.iter().all(|(audience, _)| !whole.contains(audience)), "a run and a job in one audience");
 }

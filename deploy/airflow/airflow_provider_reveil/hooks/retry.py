@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from email.utils import parsedate_to_datetime
 
-from airflow_provider_reveil.errors import RETRIED_STATUSES
+from airflow_provider_reveil.errors import ReveilApiError
 
 
 @dataclass(frozen=True)
@@ -19,14 +20,11 @@ class RetryPolicy:
     #: A longer `Retry-After` is left to Airflow's own retry, so that a worker slot is not held for it.
     longest_wait_secs: float = 60
 
-    def wait_secs(self, attempt: int, status: int | None, retry_after: str | None = None) -> float | None:
-        """Seconds before the next attempt after attempt number `attempt` (from 0), or None to give up.
-
-        `status` is None after a broken or refused connection or a time-out.
-        """
-        if attempt >= self.retries or (status is not None and status not in RETRIED_STATUSES):
+    def wait_secs(self, attempt: int, error: ReveilApiError, headers: Mapping[str, str]) -> float | None:
+        """Seconds before the next attempt after attempt number `attempt` (from 0), or None to give up."""
+        if attempt >= self.retries or not error.temporary:
             return None
-        asked = parse_retry_after(retry_after)
+        asked = parse_retry_after(headers.get("Retry-After"))
         if asked is not None:
             return asked if asked <= self.longest_wait_secs else None
         wait = min(self.first_wait_secs * 2**attempt, self.longest_wait_secs)

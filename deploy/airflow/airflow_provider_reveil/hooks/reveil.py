@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import Any
 
@@ -82,16 +82,16 @@ class ReveilHook(BaseHook):
         """
         attempt = 0
         while True:
-            status, retry_after = None, None
+            headers: Mapping[str, str] = {}
             try:
                 response = self._request(call)
                 if response.ok and not response.is_redirect:
                     return _decoded(response)
-                status, retry_after = response.status_code, response.headers.get("Retry-After")
-                error = ReveilApiError.from_problem(call.operation, status, _decoded(response), response.headers)
+                headers = response.headers
+                error = ReveilApiError.from_problem(call.operation, response.status_code, _decoded(response), headers)
             except requests.RequestException as cause:
                 error = ReveilApiError.unreachable(call.operation, self.settings.base_url, cause)
-            wait = self.settings.retry.wait_secs(attempt, status, retry_after)
+            wait = self.settings.retry.wait_secs(attempt, error, headers)
             if wait is None:
                 # The network error's own text quotes the request, so it does not travel along.
                 raise error from None
@@ -112,17 +112,6 @@ class ReveilHook(BaseHook):
             **kwargs,
         )
 
-    def _items(self, page_after: Callable[[str | None], calls.Call]) -> list[dict[str, Any]]:
-        found: list[dict[str, Any]] = []
-        cursor: str | None = None
-        for _ in range(MAX_PAGES):
-            page = self.send(page_after(cursor))
-            found.extend(page["items"])
-            cursor = page.get("next_cursor")
-            if not cursor:
-                break
-        return found
-
     # The API
 
     def me(self) -> dict[str, Any]:
@@ -130,7 +119,7 @@ class ReveilHook(BaseHook):
 
     def audiences(self) -> list[dict[str, Any]]:
         """Every audience that the token may see."""
-        return self._items(calls.audiences)
+        return self.send(calls.audiences())["items"]
 
     def audience(self, key: str) -> dict[str, Any]:
         return self.send(calls.audience(key))
@@ -169,7 +158,15 @@ class ReveilHook(BaseHook):
         return True
 
     def observations(self, key: str, since: str | None = None) -> list[dict[str, Any]]:
-        return self._items(lambda cursor: calls.observations(key, since, cursor))
+        found: list[dict[str, Any]] = []
+        cursor: str | None = None
+        for _ in range(MAX_PAGES):
+            page = self.send(calls.observations(key, since, cursor))
+            found.extend(page["items"])
+            cursor = page.get("next_cursor")
+            if not cursor:
+                break
+        return found
 
     def project_roi(self, options: Mapping[str, Any]) -> dict[str, Any]:
         return self.send(calls.project_roi(options))
@@ -180,21 +177,21 @@ class ReveilHook(BaseHook):
         return self.send(calls.forget(identifiers, reference, idempotency_key))
 
     def follow_run(self, run_id: str, after_seq: int, for_secs: float) -> Iterator[RunEvent]:
-        """A run's events as they come, for about `for_secs`; ends early with the run.
+        """A run's events as they come, for about `for_secs`; ends early when the run is worth another look.
 
         Events only tell a person more. Where they cannot be had the time is slept through, and the run's state, which
         decides, is asked for as ever.
         """
         until = time.monotonic() + for_secs
-        ended = False
         try:
             for event in self._events(run_id, after_seq, until):
-                ended = event.kind == "end"
                 yield event
+                if event.settles:
+                    return
         except requests.RequestException as cause:
             self.log.debug("No events of run %s for now (%s)", run_id, type(cause).__name__)
         rest = until - time.monotonic()
-        if rest > 0 and not ended:
+        if rest > 0:
             time.sleep(rest)
 
     def _events(self, run_id: str, after_seq: int, until: float) -> Iterator[RunEvent]:
@@ -207,8 +204,6 @@ class ReveilHook(BaseHook):
             for line in response.iter_lines(chunk_size=None, decode_unicode=False):
                 if event := parser.feed(line.decode("utf-8", "replace")):
                     yield event
-                    if event.kind == "end":
-                        return
                 if time.monotonic() >= until:
                     return
 

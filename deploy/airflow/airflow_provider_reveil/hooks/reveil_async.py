@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from contextlib import aclosing
 from typing import Any
 
 import aiohttp
@@ -44,17 +45,17 @@ class ReveilAsyncHook:
         """Carries one request and gives the decoded answer; raises `ReveilApiError`."""
         attempt = 0
         while True:
-            status, retry_after = None, None
+            headers: Mapping[str, str] = {}
             try:
                 async with self._request(call) as response:
                     answer = await _decoded(response)
                     if 200 <= response.status < 300:
                         return answer
-                    status, retry_after = response.status, response.headers.get("Retry-After")
-                    error = ReveilApiError.from_problem(call.operation, status, answer, response.headers)
+                    headers = response.headers
+                    error = ReveilApiError.from_problem(call.operation, response.status, answer, headers)
             except NETWORK_FAILURES as cause:
                 error = ReveilApiError.unreachable(call.operation, self.settings.base_url, cause)
-            wait = self.settings.retry.wait_secs(attempt, status, retry_after)
+            wait = self.settings.retry.wait_secs(attempt, error, headers)
             if wait is None:
                 raise error from None
             log.warning("%s. Trying again in %.1f s", str(error).splitlines()[0], wait)
@@ -104,18 +105,19 @@ class ReveilAsyncHook:
     async def follow_run(self, run_id: str, after_seq: int, for_secs: float) -> AsyncIterator[RunEvent]:
         """See `ReveilHook.follow_run`."""
         until = time.monotonic() + for_secs
-        ended = False
         try:
-            async for event in self._events(run_id, after_seq, until):
-                ended = event.kind == "end"
-                yield event
+            async with aclosing(self._events(run_id, after_seq, until)) as events:
+                async for event in events:
+                    yield event
+                    if event.settles:
+                        return
         except NETWORK_FAILURES as cause:
             log.debug("No events of run %s for now (%s)", run_id, type(cause).__name__)
         rest = until - time.monotonic()
-        if rest > 0 and not ended:
+        if rest > 0:
             await asyncio.sleep(rest)
 
-    async def _events(self, run_id: str, after_seq: int, until: float) -> AsyncIterator[RunEvent]:
+    async def _events(self, run_id: str, after_seq: int, until: float) -> AsyncGenerator[RunEvent, None]:
         headers = {"Accept": "text/event-stream", "Last-Event-ID": str(after_seq)}
         timeout = aiohttp.ClientTimeout(total=max(0.05, until - time.monotonic()))
         async with self._request(calls.run_events(run_id), headers=headers, timeout=timeout) as response:
@@ -125,8 +127,6 @@ class ReveilAsyncHook:
             async for line in response.content:
                 if event := parser.feed(line.decode("utf-8", "replace").rstrip("\r\n")):
                     yield event
-                    if event.kind == "end":
-                        return
 
 
 async def _decoded(response: aiohttp.ClientResponse) -> Any:

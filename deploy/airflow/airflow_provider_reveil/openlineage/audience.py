@@ -49,7 +49,7 @@ def _destination(one: dict[str, Any], namespace: str, audience: str) -> Any:
     return OutputDataset(
         namespace=namespace,
         name=f"{_audience_name(audience)}/destination/{one['destination']}",
-        outputFacets={"outputStatistics": OutputStatisticsOutputDatasetFacet(rowCount=counts.get("added"))},
+        outputFacets={"outputStatistics": OutputStatisticsOutputDatasetFacet(rowCount=counts.get("add"))},
     )
 
 

@@ -110,9 +110,7 @@ def figure(projection: Mapping[str, Any], place: str) -> float:
             found = found.get(step) if isinstance(found, Mapping) else None
         if isinstance(found, (int, float)) and not isinstance(found, bool):
             return float(found)
-    raise ReveilPermanentError(
-        f"the projection has no figure {place!r}; see `reveil roi project --json`"
-    )
+    raise ReveilPermanentError(f"the projection has no figure {place!r}; see `reveil roi project --json`")
 
 
 def _whole(value: int | str | None) -> int | None:

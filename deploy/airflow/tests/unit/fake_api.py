@@ -3,6 +3,7 @@ fails on request. Written from the API's contract alone; it shares nothing with 
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 import socket
@@ -28,6 +29,7 @@ class Fault:
     reset: bool = False
     slow_secs: float = 0
     body: str | None = None
+    code: str | None = None
     #: Do what was asked, and lose the answer.
     after_doing: bool = False
     times: int = 1
@@ -50,7 +52,7 @@ class FakeReveil:
         self.pending_steps: dict[str, list[Any]] = {}
         self.events: dict[str, list[tuple[str, dict[str, Any]]]] = {}
         self.keys: dict[str, tuple[str, dict[str, Any]]] = {}
-        self.audiences = {"dormant": ["meta", "google"], "été / 60 j": ["meta"]}
+        self.audiences = {"dormant": ["meta", "google"], "win-back.60": ["meta"]}
         self.observations: list[dict[str, Any]] = []
         self.projection: dict[str, Any] = {}
         self.forgotten: list[dict[str, Any]] = []
@@ -110,6 +112,8 @@ class FakeReveil:
             "as_of": as_of,
             "sent": 1000,
             "kind": kind,
+            "low": None,
+            "high": None,
             "matched": None,
             "rate": None,
             "definition": "as the platform counts",
@@ -128,7 +132,7 @@ class FakeReveil:
         told = json.dumps(body, sort_keys=True)
         if key in self.keys:
             before, answer = self.keys[key]
-            return (202, answer) if before == told else _problem(409, "idempotency_mismatch", "another body")
+            return (202, answer) if before == told else _problem(422, "key_reused", "another body")
         run = self.add_run(audience, "queued", dry_run=body.get("dry_run", False), as_of=body.get("as_of"))
         if body.get("full"):
             run["kind"] = "full"
@@ -171,9 +175,8 @@ class FakeReveil:
 
 
 def _run(run_id: str, audience: str, state: str, destinations: list[str]) -> dict[str, Any]:
-    counts = {"added": 10, "removed": 2, "kept": 88, "rejected": 1}
-    rate = {"low": 0.59, "high": 0.64}
-    reading = {"kind": "bounds", "matched": None, "rate": rate, "definition": "bounds", "primary": True}
+    counts = {"add": 10, "remove": 2, "keep": 88, "rejected": {"invalid": 1}, "rejected_unnamed": 0}
+    reading = {"kind": "bounds", "low": 0.59, "high": 0.64, "matched": None, "sent": 98, "definition": "bounds"}
     return {
         "id": run_id,
         "kind": "sync",
@@ -209,15 +212,15 @@ def _problem(status: int, code: str, detail: str) -> tuple[int, dict[str, Any]]:
 def _handler(fake: FakeReveil) -> type[BaseHTTPRequestHandler]:
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
+        disable_nagle_algorithm = True
 
         def log_message(self, *_args: Any) -> None:
             """Silent."""
 
         def handle(self) -> None:
-            try:
+            # A client may leave, or a test ask for a reset.
+            with contextlib.suppress(OSError):
                 super().handle()
-            except OSError:
-                pass  # A client that left, or a reset that a test asked for.
 
         def do_GET(self) -> None:
             self._serve(None)
@@ -245,7 +248,9 @@ def _handler(fake: FakeReveil) -> type[BaseHTTPRequestHandler]:
                 self.connection.close()
                 return
             if fault and fault.status:
-                status, document = _problem(fault.status, f"fault_{fault.status}", "a fault that was asked for")
+                status, document = _problem(
+                    fault.status, fault.code or f"fault_{fault.status}", "a fault that was asked for"
+                )
                 self._answer(status, fault.body if fault.body is not None else document, fault.headers)
                 return
             if parts.path.endswith("/events"):
@@ -272,7 +277,9 @@ def _handler(fake: FakeReveil) -> type[BaseHTTPRequestHandler]:
                 case ["GET", "me"]:
                     return 200, fake.me
                 case ["GET", "audiences"]:
-                    return 200, _page([fake.audience(key) for key in fake.audiences], query)
+                    if query:
+                        return _problem(400, "invalid_request", "this list takes no parameters")
+                    return 200, {"items": [fake.audience(key) for key in fake.audiences]}
                 case ["GET", "audiences", key] if key in fake.audiences:
                     return 200, fake.audience(key)
                 case ["POST", "audiences", key, "sync"]:

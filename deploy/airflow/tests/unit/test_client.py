@@ -10,6 +10,7 @@ import pytest
 from fake_api import TOKEN
 
 from airflow_provider_reveil.errors import ReveilApiError
+from airflow_provider_reveil.hooks import calls
 from airflow_provider_reveil.hooks.retry import RetryPolicy, parse_retry_after
 from airflow_provider_reveil.hooks.reveil import ReveilHook
 from airflow_provider_reveil.hooks.settings import ConnectionSettings
@@ -24,9 +25,9 @@ def test_a_repeated_key_gives_the_run_as_it_is_now(fake):
     assert len(fake.runs) == 1
 
 
-def test_keys_and_names_travel_in_the_path_unharmed(fake):
-    run = ReveilHook().start_sync("été / 60 j", {}, "k")
-    assert run["audience"] == "été / 60 j"
+def test_names_travel_in_the_path_unharmed():
+    assert calls.run("a/b?c").path == "/v1/runs/a%2Fb%3Fc"
+    assert calls.start_sync("été", {}, "k").path == "/v1/audiences/%C3%A9t%C3%A9/sync"
 
 
 @pytest.mark.parametrize(
@@ -34,11 +35,12 @@ def test_keys_and_names_travel_in_the_path_unharmed(fake):
     [
         {"status": 429, "headers": {"Retry-After": "0"}},
         {"status": 503},
+        {"status": 409, "code": "key_in_use", "headers": {"Retry-After": "0"}},
         {"status": 502, "body": "<html>a proxy speaks</html>"},
         {"reset": True},
         {"reset": True, "after_doing": True},
     ],
-    ids=["429", "503", "proxy", "reset", "answer lost"],
+    ids=["429", "503", "key in use", "proxy", "reset", "answer lost"],
 )
 def test_a_passing_fault_is_passed_over_and_starts_nothing_twice(fake, fault):
     fake.fail("POST .*/sync", **fault, times=2)
@@ -140,7 +142,8 @@ def test_events_come_in_order_once_and_end_with_the_run(fake):
     fake.set_state(run["id"], "done")
     begin = time.monotonic()
     rest = list(hook.follow_run(run["id"], first[-1].seq, 30))
-    assert [event.kind for event in rest] == ["state", "end"]
+    assert [event.kind for event in rest] == ["state"]
+    assert [event.kind for event in hook.follow_run(run["id"], rest[-1].seq, 30)] == ["end"]
     assert time.monotonic() - begin < 5
 
 
@@ -228,14 +231,19 @@ def test_settings_do_not_print_the_token():
 # The retry rule
 
 
+def answer(status, code="x"):
+    return ReveilApiError("ask", code=code, status=status)
+
+
 def test_the_retry_rule():
     policy = RetryPolicy(retries=2)
-    assert policy.wait_secs(0, 404) is None
-    assert policy.wait_secs(0, 501) is None
-    assert policy.wait_secs(2, 503) is None
-    assert policy.wait_secs(0, None) is not None
-    assert policy.wait_secs(0, 429, "7") == 7
-    assert policy.wait_secs(0, 429, "61") is None
+    for final in (answer(404), answer(501), answer(409, "run_ended")):
+        assert policy.wait_secs(0, final, {"Retry-After": "1"}) is None
+    assert policy.wait_secs(2, answer(503), {}) is None
+    assert policy.wait_secs(0, answer(None), {}) is not None
+    assert policy.wait_secs(0, answer(429), {"Retry-After": "7"}) == 7
+    assert policy.wait_secs(0, answer(409, "key_in_use"), {"Retry-After": "1"}) == 1
+    assert policy.wait_secs(0, answer(429), {"Retry-After": "61"}) is None
 
 
 def test_retry_after_in_both_forms():

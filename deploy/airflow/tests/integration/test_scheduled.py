@@ -1,0 +1,132 @@
+"""A real scheduler, triggerer and workers against the real daemon."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+from datetime import datetime, timezone
+
+import pytest
+from airflow_services import (
+    AirflowServices,
+    mark_failed,
+    task,
+    trigger,
+    wait_for_state,
+    wait_until,
+    wake,
+    xcom,
+)
+
+DAY = datetime(2026, 1, 15, tzinfo=timezone.utc)
+
+
+@pytest.fixture(scope="module")
+def services(airflow_home):
+    running = AirflowServices(airflow_home)
+    running.start()
+    yield running
+    running.stop()
+
+
+@pytest.fixture(autouse=True)
+def quick_platforms(daemon):
+    yield
+    daemon.unstall()
+
+
+def latest_run(daemon, known):
+    fresh = [run for run in daemon.runs("dormant") if run["id"] not in known and run["kind"] in ("sync", "full")]
+    return fresh[0] if fresh else None
+
+
+def known_runs(daemon):
+    return {run["id"] for run in daemon.runs()}
+
+
+def test_deferred_to_the_end_and_a_dag_starts_on_the_audience(daemon, services):
+    wake("reveil_on_audience")
+    run_id = trigger("check_deferred", DAY)
+    wait_for_state("check_deferred", run_id, "rate", "success", secs=120)
+    reveil_run = xcom("check_deferred", run_id, "sync")
+    assert daemon.run(reveil_run)["state"] == "done"
+    assert xcom("check_deferred", run_id, "sync", "statistics")["run_id"] == reveil_run
+    assert xcom("check_deferred", run_id, "sync", "run_url").endswith(f"/runs/{reveil_run}")
+    assert 0 < xcom("check_deferred", run_id, "rate")["meta"]["rate"]["low"] <= 1
+
+    # The asset event started the example that waits for it, and carries what the run did.
+    from airflow.models.dagrun import DagRun
+    from airflow.utils.session import create_session
+
+    def started():
+        with create_session() as session:
+            row = session.query(DagRun.run_id).filter_by(dag_id="reveil_on_audience").first()
+            return row and row[0]
+
+    follower = wait_until(started, "reveil_on_audience started")
+    wait_for_state("reveil_on_audience", follower, "start_campaign", "success")
+    assert xcom("reveil_on_audience", follower, "start_campaign")["run_id"] == reveil_run
+
+
+def test_lineage_of_the_deferred_sync(daemon, airflow_home):
+    """Written by Airflow's OpenLineage listener while the test before ran."""
+    events = [json.loads(line) for line in (airflow_home / "lineage.json").read_text().splitlines()]
+    [done] = [one for one in events if one["eventType"] == "COMPLETE" and one["job"]["name"] == "check_deferred.sync"]
+    assert [one["name"] for one in done["inputs"]] == ["segment/dormant"]
+    assert {one["name"] for one in done["outputs"]} == {
+        "audience/dormant",
+        "audience/dormant/destination/meta",
+        "audience/dormant/destination/google",
+    }
+    assert {one["namespace"] for one in done["outputs"]} == {daemon.url.replace("http", "reveil")}
+    facet = done["run"]["facets"]["externalQuery"]
+    assert daemon.run(facet["externalQueryId"])["audience"] == "dormant"
+
+
+def test_killing_a_task_in_its_worker_cancels_the_run(daemon, services):
+    daemon.stall()
+    known = known_runs(daemon)
+    run_id = trigger("check_worker", DAY.replace(day=16))
+    started = wait_until(lambda: latest_run(daemon, known), "a run was asked for")
+    wait_until(lambda: xcom("check_worker", run_id, "sync", "run_url"), "the task knows its run")
+    mark_failed("check_worker", run_id, "sync")
+    wait_until(lambda: daemon.run(started["id"])["state"] == "cancelled", "the run is cancelled", 120)
+    assert task("check_worker", run_id, "sync").state == "failed"
+
+
+def test_killing_a_deferred_task_cancels_the_run(daemon, services):
+    daemon.stall()
+    known = known_runs(daemon)
+    run_id = trigger("check_triggerer", DAY.replace(day=17))
+    wait_for_state("check_triggerer", run_id, "sync", "deferred")
+    started = latest_run(daemon, known)
+    # Not before the triggerer has it: a trigger that never ran has nothing to cancel with.
+    wait_until(lambda: "starting" in services.task_log("check_triggerer") or triggerer_has_it(run_id), "it is watched")
+    mark_failed("check_triggerer", run_id, "sync")
+    wait_until(lambda: daemon.run(started["id"])["state"] == "cancelled", "the run is cancelled", 120)
+    assert task("check_triggerer", run_id, "sync").state == "failed"
+
+
+def triggerer_has_it(run_id):
+    from airflow.models.trigger import Trigger
+    from airflow.utils.session import create_session
+
+    instance = task("check_triggerer", run_id, "sync")
+    with create_session() as session:
+        row = session.query(Trigger.triggerer_id).filter_by(id=instance.trigger_id).first()
+        return row and row[0]
+
+
+def test_a_worker_that_dies_finds_its_run_again(daemon, services):
+    daemon.stall()
+    known = known_runs(daemon)
+    run_id = trigger("check_worker", DAY.replace(day=18))
+    started = wait_until(lambda: latest_run(daemon, known), "a run was asked for")
+    wait_until(lambda: xcom("check_worker", run_id, "sync", "run_url"), "the task knows its run")
+    os.kill(task("check_worker", run_id, "sync").pid, signal.SIGKILL)
+    wait_until(lambda: (task("check_worker", run_id, "sync").try_number or 0) > 1, "it is tried again", 90)
+    daemon.unstall()
+    wait_for_state("check_worker", run_id, "sync", "success", secs=90)
+    assert xcom("check_worker", run_id, "sync") == started["id"]
+    assert known_runs(daemon) - known == {started["id"]}

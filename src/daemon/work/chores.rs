@@ -1,0 +1,173 @@
+//! The jobs that are no run: verdicts, members about to lapse, credentials, tidying up.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use reveil_sdk::{ErrorKind, Retry};
+use serde_json::json;
+use tracing::{info, warn};
+
+use super::carry::first_question;
+use super::control::Control;
+use super::{Daemon, End};
+use crate::daemon::requests::{RunOptions, run_job};
+use crate::store::claims::Claim;
+use crate::store::health::DestinationHealth;
+use crate::store::jobs::{Job, NewJob};
+use crate::store::model::RunKind;
+use crate::sync::error::is_passing;
+use crate::sync::{Engine, Silent, Stop};
+use crate::telemetry::metrics::DestinationLabel;
+use crate::transport::retry::RetryPolicy;
+
+/// Between two questions for a verdict, at most.
+const LONGEST_PAUSE: TimeDelta = TimeDelta::hours(2);
+/// Platforms promise a verdict within a day; after so many nobody will give one.
+const VERDICT_DEADLINE: TimeDelta = TimeDelta::days(7);
+
+impl Daemon {
+    pub(super) async fn chore(self: &Arc<Self>, claim: &Claim, control: &Control) -> End {
+        let mut engine = self.engine();
+        engine.store = engine.store.fenced(claim.fence());
+        let job = &claim.job;
+        let work = async {
+            match job.kind.as_str() {
+                "status" => self.ask_verdicts(&engine, job, control).await,
+                "expiry" => self.renew_lapsing(&engine, job).await,
+                "credential" => self.check_credential(&engine, job).await,
+                "prune" => self.prune(&engine, job).await,
+                // A newer replica made it, and will do it.
+                _ => Ok(End::Later(TimeDelta::minutes(5))),
+            }
+        };
+        let result = tokio::select! {
+            biased;
+            () = control.dropped() => return put_down(control),
+            result = work => result,
+        };
+        match result {
+            Ok(end) => end,
+            Err(_) if control.why().is_some() => put_down(control),
+            Err(error) if is_passing(&error) && job.attempts < engine.config.scheduler.max_attempts => {
+                End::Again(error.to_string())
+            }
+            Err(error) => {
+                warn!(job = job.id, kind = job.kind, audience = job.audience, error = %error, "A job failed");
+                End::Failed(error.to_string())
+            }
+        }
+    }
+
+    /// Asks the platforms about what is undecided, again and again with growing pauses.
+    async fn ask_verdicts(&self, engine: &Engine, job: &Job, control: &Control) -> anyhow::Result<End> {
+        let Some(audience) = job.audience.as_deref().filter(|key| engine.config.audience.contains_key(*key)) else {
+            return Ok(End::Done(json!({ "left_out": "the audience is gone from the configuration" })));
+        };
+        let pending = engine.refresh(audience, control, &Silent).await?;
+        if pending == 0 {
+            info!(audience, "All verdicts are there");
+            self.alert_on_readings(audience).await;
+            return Ok(End::Done(json!({ "pending": 0 })));
+        }
+        let age = engine.clock.now() - job.created_at;
+        if age > VERDICT_DEADLINE {
+            anyhow::bail!("the platform has not decided on {pending} uploads in {} days", age.num_days());
+        }
+        Ok(End::Later(next_question(age, first_question(engine, audience))))
+    }
+
+    /// Queues a run when members are about to lapse that no schedule renews in time.
+    async fn renew_lapsing(&self, engine: &Engine, job: &Job) -> anyhow::Result<End> {
+        let Some((key, settings)) = job.audience.as_deref().and_then(|key| engine.config.audience.get_key_value(key))
+        else {
+            return Ok(End::Done(json!({ "left_out": "the audience is gone from the configuration" })));
+        };
+        let lapsing = tokio::task::block_in_place(|| engine.lapsing(key))?;
+        if lapsing > 0 {
+            let now = engine.clock.now();
+            let run = run_job((key, settings), &RunOptions::default(), RunKind::Refresh, now, "expiry", now);
+            let run = NewJob { dedup_key: Some(format!("refresh:{key}")), ..run };
+            let queued = engine.store.enqueue(&run, now).await?;
+            info!(
+                audience = key,
+                members = lapsing,
+                run.id = queued.job.run_id,
+                "Members are about to lapse; queued a run"
+            );
+        }
+        Ok(End::Done(json!({ "lapsing": lapsing })))
+    }
+
+    /// Looks whether the destination can be worked with, which renews its token on the way.
+    async fn check_credential(&self, engine: &Engine, job: &Job) -> anyhow::Result<End> {
+        let Some(name) = job.destination.as_deref().filter(|name| engine.config.destination.contains_key(*name)) else {
+            return Ok(End::Done(json!({ "left_out": "the destination is gone from the configuration" })));
+        };
+        let health = check_destination(engine, name).await;
+        let label = DestinationLabel { destination: name.to_owned() };
+        self.metrics().destination_up.get_or_create(&label).set(i64::from(health.state != "down"));
+        engine.store.save_destination_health(&health).await?;
+        Ok(End::Done(json!({ "state": health.state })))
+    }
+
+    async fn prune(&self, engine: &Engine, job: &Job) -> anyhow::Result<End> {
+        let before: DateTime<Utc> = serde_json::from_value(job.payload["before"].clone())?;
+        let deleted = engine.store.prune(before).await?;
+        info!(deleted, "Tidied up the state");
+        Ok(End::Done(json!({ "deleted": deleted })))
+    }
+}
+
+/// Looks how a destination does: `ok`, `degraded` with warnings, `down` with what is wrong.
+pub(crate) async fn check_destination(engine: &Engine, name: &str) -> DestinationHealth {
+    let result = async {
+        let destination = engine.open_destination(name, RetryPolicy::brief()).await?;
+        destination.connector.check(&destination.context()).await
+    };
+    let checked_at = engine.clock.now();
+    let (state, detail) = match result.await {
+        Ok(warnings) if warnings.is_empty() => ("ok", json!({})),
+        Ok(warnings) => ("degraded", json!({ "warnings": warnings })),
+        // Nothing is known of the account while the platform is away.
+        Err(error) => {
+            let away = error.retry_advice() == Retry::Exhausted || error.kind() == ErrorKind::RateLimited;
+            let detail = json!({ "error": error.to_string(), "kind": error.kind().name(), "hint": error.hint_text() });
+            (if away { "degraded" } else { "down" }, detail)
+        }
+    };
+    DestinationHealth { destination: name.to_owned(), state: state.to_owned(), checked_at, detail }
+}
+
+/// Pauses grow with the age of the question: half of it, within bounds.
+fn next_question(age: TimeDelta, first: Duration) -> TimeDelta {
+    let first = TimeDelta::from_std(first).unwrap_or(LONGEST_PAUSE).min(LONGEST_PAUSE);
+    (age / 2).clamp(first, LONGEST_PAUSE)
+}
+
+fn put_down(control: &Control) -> End {
+    match control.why() {
+        Some(Stop::LeaseLost) => End::Lost,
+        Some(Stop::Cancelled) => End::Cancelled,
+        Some(Stop::ShuttingDown) | None => End::PutDown,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn verdicts_are_asked_for_ever_more_seldom() {
+        let mut age = TimeDelta::minutes(30);
+        let mut pauses = Vec::new();
+        while age < TimeDelta::hours(26) {
+            let pause = next_question(age, Duration::from_secs(30 * 60));
+            pauses.push(pause.num_minutes());
+            age += pause;
+        }
+        assert_eq!(pauses[..6], [30, 30, 45, 67, 101, 120]);
+        assert!(pauses.len() < 20 && pauses.windows(2).all(|pair| pair[0] <= pair[1]), "{pauses:?}");
+        assert_eq!(next_question(TimeDelta::zero(), Duration::from_secs(1)), TimeDelta::seconds(1));
+    }
+}
