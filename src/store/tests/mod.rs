@@ -123,6 +123,7 @@ on_both! {
     rows::one_replica_tells_about_an_alert,
     rows::old_work_is_pruned,
     rows::flights_and_health_are_replaced,
+    rows::experiments_are_replaced,
 }
 
 fn at(minutes: i64) -> DateTime<Utc> {
