@@ -34,9 +34,15 @@ async fn log_in(server: &Server, token: &str) -> (Response, String) {
 async fn a_token_opens_the_pages_and_nothing_else_does() {
     let server = Server::start(shop(50), "").await;
     let closed = browser(&server, Method::GET, "/runs?audience=dormant", "en").send().await.expect("an answer");
-    assert_eq!((closed.status().as_u16(), &closed.headers()["location"]), (303, &"/login?next=%2Fruns%3Faudience%3Ddormant".parse().expect("a header")));
+    assert_eq!(
+        (closed.status().as_u16(), &closed.headers()["location"]),
+        (303, &"/login?next=%2Fruns%3Faudience%3Ddormant".parse().expect("a header"))
+    );
     let french = text(browser(&server, Method::GET, "/login?next=%2Fruns", "fr-FR,fr;q=0.9"), 200).await;
-    assert!(french.contains("lang=\"fr\"") && french.contains("Se connecter") && french.contains("value=\"/runs\""), "{french}");
+    assert!(
+        french.contains("lang=\"fr\"") && french.contains("Se connecter") && french.contains("value=\"/runs\""),
+        "{french}"
+    );
 
     let wrong = text(form(browser(&server, Method::POST, "/login", "en"), "token=rvl_wrong&next=%2F"), 401).await;
     assert!(wrong.contains("not valid") && !wrong.contains("rvl_wrong"), "{wrong}");
@@ -46,7 +52,10 @@ async fn a_token_opens_the_pages_and_nothing_else_does() {
     for part in ["reveil_session=rvl_", "; HttpOnly", "; SameSite=Strict", "; Path=/", "; Max-Age="] {
         assert!(set.contains(part), "{part} in {set}");
     }
-    let elsewhere = form(browser(&server, Method::POST, "/login", "en"), &format!("token={}&next=//evil.example", server.tokens.viewer));
+    let elsewhere = form(
+        browser(&server, Method::POST, "/login", "en"),
+        &format!("token={}&next=//evil.example", server.tokens.viewer),
+    );
     assert_eq!(elsewhere.send().await.expect("an answer").headers()["location"], "/");
 
     let home = text(browser(&server, Method::GET, "/", "en").header("cookie", &cookie), 200).await;
@@ -57,7 +66,8 @@ async fn a_token_opens_the_pages_and_nothing_else_does() {
     let missing = text(browser(&server, Method::GET, "/runs/none-such", "fr").header("cookie", &cookie), 404).await;
     assert!(missing.contains("Cette page n’existe pas") && missing.contains("lang=\"fr\""), "{missing}");
     // The cookie opens the API too, which the live events of a page need.
-    let me = server.client.get(format!("{}/v1/me", server.base)).header("cookie", &cookie).send().await.expect("an answer");
+    let me =
+        server.client.get(format!("{}/v1/me", server.base)).header("cookie", &cookie).send().await.expect("an answer");
     assert_eq!(body(me, 200).await["role"], "viewer");
 }
 

@@ -90,7 +90,10 @@ async fn a_run_can_be_followed_and_taken_up_again() {
     assert_eq!(readings["items"][0]["run_id"], id, "{readings}");
     let csv = server.request(Method::GET, "/v1/observations", viewer).header("accept", "text/csv");
     let csv = csv.send().await.expect("an answer").text().await.expect("text");
-    assert!(csv.starts_with("audience,destination,connector,run_id,as_of,sent,kind,") && csv.lines().count() > 2, "{csv}");
+    assert!(
+        csv.starts_with("audience,destination,connector,run_id,as_of,sent,kind,") && csv.lines().count() > 2,
+        "{csv}"
+    );
     let held = body(server.get("/v1/audiences/dormant", viewer).await, 200).await;
     assert!(held["destinations"][0]["held"].as_u64().expect("a number") > 50, "{held}");
 
@@ -110,7 +113,8 @@ async fn runs_come_in_pages_and_can_be_stopped_while_they_wait() {
     assert_eq!(resumed["paused"], false);
     let mut asked = Vec::new();
     for number in 0..5 {
-        let run = body(server.post(SYNC, operator, &json!({ "dry_run": true, "retry_rejected": number == 0 })).await, 202);
+        let run =
+            body(server.post(SYNC, operator, &json!({ "dry_run": true, "retry_rejected": number == 0 })).await, 202);
         asked.push(run.await["id"].as_str().expect("an id").to_owned());
     }
     for id in &asked {
@@ -165,7 +169,8 @@ async fn follow(server: &Server, token: &str, path: &str, after: Option<u64>) ->
     let text = tokio::time::timeout(Duration::from_secs(60), response.text()).await.expect("the stream ends");
     let mut events = Vec::new();
     for block in text.expect("UTF-8").split("\n\n") {
-        let field = |name: &str| block.lines().find_map(|line| line.strip_prefix(name)).map(|rest| rest.trim().to_owned());
+        let field =
+            |name: &str| block.lines().find_map(|line| line.strip_prefix(name)).map(|rest| rest.trim().to_owned());
         if let (Some(id), Some(kind), Some(data)) = (field("id:"), field("event:"), field("data:")) {
             let data = serde_json::from_str(&data).expect("data is JSON");
             events.push(Seen { id: id.parse().expect("ids are numbers"), kind, data });

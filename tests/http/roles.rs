@@ -89,7 +89,11 @@ async fn every_operation_keeps_to_its_role() {
             }
         }
         if operation.about_audience && !operation.needs_body {
-            assert_eq!(status(&server, operation, Some(&tokens.scoped)).await, 404, "{name} with another audience's token");
+            assert_eq!(
+                status(&server, operation, Some(&tokens.scoped)).await,
+                404,
+                "{name} with another audience's token"
+            );
         }
     }
 }

@@ -13,7 +13,9 @@ use crate::shop::Shop;
 fn certificate(shop: &Shop) -> Vec<u8> {
     let made = Command::new("openssl")
         .current_dir(shop.path())
-        .args("req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -subj /CN=localhost".split(' '))
+        .args(
+            "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -subj /CN=localhost".split(' '),
+        )
         .args(["-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1", "-addext", "basicConstraints=critical,CA:FALSE"])
         .args("-keyout key.pem -out cert.pem".split(' '))
         .output()
