@@ -28,7 +28,7 @@ fn problem(response: Response, status: u16, code: &'static str) -> impl Future<O
 
 #[tokio::test(flavor = "multi_thread")]
 async fn refusals_say_what_and_why() {
-    let server = Server::start(shop(50), "body_limit_bytes = 5000").await;
+    let server = Server::start(shop(50).await, "body_limit_bytes = 5000").await;
     let token = &server.tokens.admin;
     let sync = "/v1/audiences/dormant/sync";
     problem(server.get("/v1/nothing", token).await, 404, "not_found").await;
@@ -60,7 +60,7 @@ async fn refusals_say_what_and_why() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_fault_of_a_request_is_named_at_once() {
-    let server = Server::start(shop(50), "").await;
+    let server = Server::start(shop(50).await, "").await;
     let token = &server.tokens.admin;
     let body = json!({
         "as_of": "soon", "destinations": "meta", "allow": ["everything"], "max_removal_ratio": 3, "fast": true,
@@ -94,7 +94,7 @@ async fn every_fault_of_a_request_is_named_at_once() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_answer_has_its_headers_and_keeps_a_sane_id() {
-    let server = Server::start(shop(50), "").await;
+    let server = Server::start(shop(50).await, "").await;
     let token = &server.tokens.viewer;
     for path in ["/healthz", "/v1/me", "/v1/nothing", "/login", "/assets/style.css"] {
         let response = server.get(path, token).await;

@@ -68,7 +68,8 @@ pub enum Guard {
 }
 
 impl Guard {
-    pub const ALL: [Self; 5] = [Self::Empty, Self::Shrink, Self::Growth, Self::BelowMinimum, Self::NoConsentColumn];
+    #[cfg(test)]
+    const ALL: [Self; 5] = [Self::Empty, Self::Shrink, Self::Growth, Self::BelowMinimum, Self::NoConsentColumn];
 
     /// As the engine and the command line call it.
     pub const fn word(self) -> &'static str {

@@ -277,7 +277,9 @@ def _handler(fake: FakeReveil) -> type[BaseHTTPRequestHandler]:
                 case ["GET", "me"]:
                     return 200, fake.me
                 case ["GET", "audiences"]:
-                    return 200, _page([fake.audience(key) for key in fake.audiences], query)
+                    if query:
+                        return _problem(400, "invalid_request", "this list takes no parameters")
+                    return 200, {"items": [fake.audience(key) for key in fake.audiences]}
                 case ["GET", "audiences", key] if key in fake.audiences:
                     return 200, fake.audience(key)
                 case ["POST", "audiences", key, "sync"]:
