@@ -164,6 +164,10 @@ impl Engine {
                     (run.state, run.finished_at) = (RunState::Running, None);
                 }
                 self.store.save_run(&run).await?;
+                for part in report.destinations.iter().filter(|part| part.state == RunState::Done && !options.dry_run) {
+                    // Verdicts that runs before this one waited for are among those it has asked for.
+                    self.store.settle_verdicts(&run.audience, &part.destination).await?;
+                }
                 if !options.dry_run {
                     self.audit_sent(&run, &report).await?;
                 }
