@@ -53,8 +53,9 @@ def daemon():
     service = Daemon(HOME / "reveil")
     try:
         service.start()
-        connection = {"conn_type": "reveil", "host": service.url, "password": service.token}
-        os.environ["AIRFLOW_CONN_REVEIL_DEFAULT"] = json.dumps(connection)
+        for name, token in (("DEFAULT", service.token), ("PRIVACY", service.admin_token)):
+            connection = {"conn_type": "reveil", "host": service.url, "password": token}
+            os.environ[f"AIRFLOW_CONN_REVEIL_{name}"] = json.dumps(connection)
         yield service
     finally:
         service.stop()
