@@ -137,7 +137,7 @@ pub enum ProjectAnswer {
     /// One platform.
     One(Box<Projection>),
     /// Several, each person counted once.
-    Several(UnionProjection),
+    Several(Box<UnionProjection>),
 }
 
 impl ProjectRequest {
