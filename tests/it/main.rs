@@ -7,6 +7,7 @@
 //! - [`privacy`]: no output and no file holds an identifier, its digest or a secret.
 //! - [`connect`]: access granted in a browser, kept in the vault, renewed by several processes.
 //! - [`erasure`]: a person is forgotten: gone, proven, never back.
+//! - [`serve`]: the service as a process: schedules, signals, restarts, full disk, lost database.
 //! - [`contracts`]: the JSON documents and files that other programs read.
 //!
 //! Shared: [`shop`] makes the warehouse and the config, [`expected`] computes on its own what the platforms should
@@ -24,4 +25,5 @@ mod postgres;
 mod privacy;
 mod replace;
 mod replicas;
+mod serve;
 mod shop;

@@ -265,7 +265,7 @@ impl ProjectAnswer {
     pub fn of(inputs: &[Inputs]) -> Option<Self> {
         match inputs {
             [one] => Some(Self::One(Box::new(project(one)))),
-            several => project_union(several).map(Self::Several),
+            several => project_union(several).map(Box::new).map(Self::Several),
         }
     }
 }
