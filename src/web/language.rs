@@ -92,6 +92,7 @@ pub struct Words {
     pub destinations: &'static str,
     pub added: &'static str,
     pub removed: &'static str,
+    pub renewed: &'static str,
     pub kept: &'static str,
     pub requests: &'static str,
     pub warnings: &'static str,
@@ -156,6 +157,7 @@ static ENGLISH: Words = Words {
     destinations: "Destinations",
     added: "Added",
     removed: "Removed",
+    renewed: "Renewed",
     kept: "Kept",
     requests: "Requests",
     warnings: "Warnings",
@@ -220,6 +222,7 @@ static FRENCH: Words = Words {
     destinations: "Destinations",
     added: "Ajoutés",
     removed: "Retirés",
+    renewed: "Renouvelés",
     kept: "Gardés",
     requests: "Requêtes",
     warnings: "Avertissements",
@@ -253,7 +256,7 @@ impl Words {
         let digits = number.to_string();
         let mut text = String::new();
         for (index, digit) in digits.chars().enumerate() {
-            if index > 0 && (digits.len() - index) % 3 == 0 {
+            if index > 0 && (digits.len() - index).is_multiple_of(3) {
                 text.push(self.thousands);
             }
             text.push(digit);
