@@ -9,6 +9,7 @@ use reveil_sdk::MemberKey;
 use serde::Serialize;
 use serde_json::{Value, json};
 use tracing::info;
+use utoipa::ToSchema;
 
 use super::find::{Work, look};
 use super::identify::{Forms, Given, GivenFault, marks};
@@ -41,7 +42,8 @@ pub enum RequestError {
 }
 
 /// A request as it is shown.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, ToSchema)]
+#[schema(as = ForgetRequest)]
 pub struct RequestStatus {
     pub id: String,
     pub reference: Option<String>,
@@ -49,21 +51,27 @@ pub struct RequestStatus {
     pub requested_at: chrono::DateTime<chrono::Utc>,
     pub requested_by: String,
     /// Identifiers given, by kind.
+    #[schema(value_type = Object)]
     pub identifiers: Value,
     pub targets: Vec<TargetStatus>,
+    /// One from each platform that has let go of them, signed by this installation.
+    #[schema(value_type = Vec<Object>)]
     pub receipts: Vec<Value>,
     /// What no request can reach.
+    #[schema(value_type = Vec<String>)]
     pub not_covered: &'static [&'static str],
 }
 
 /// One audience at one destination.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, ToSchema)]
+#[schema(as = ForgetTarget)]
 pub struct TargetStatus {
     pub audience: String,
     pub destination: String,
     pub state: String,
     pub attempts: u32,
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(required = false)]
     pub error: Option<String>,
 }
 

@@ -103,7 +103,8 @@ fn roles(operation: &mut Value) {
 
 fn responses(operation: &mut Value) {
     let secured = operation["security"][0]["token"].is_array();
-    let is_in = |place: &str| operation["parameters"].as_array().is_some_and(|all| all.iter().any(|one| one["in"] == place));
+    let is_in =
+        |place: &str| operation["parameters"].as_array().is_some_and(|all| all.iter().any(|one| one["in"] == place));
     let in_path = is_in("path");
     let in_query = is_in("query");
     let has_body = operation.get("requestBody").is_some();

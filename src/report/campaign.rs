@@ -117,7 +117,7 @@ pub async fn measure(
     let aov = request.aov.map(|aov| aov.0).or_else(|| outcome.aov());
     let share = Some(outcome.planned_holdout_share).filter(|share| *share > 0.0 && *share < 1.0);
     // While windows run, every look is one of many.
-    let mut experiment = request.experiment(outcome.arms(), aov, share, outcome.windows_open > 0);
+    let mut experiment = request.experiment(outcome.arms(), aov, share, outcome.windows_open > 0 || !outcome.covered);
     let mut warnings = warnings(&outcome);
     let flights = engine.store.deliveries().await.map_err(anyhow::Error::from)?;
     let until = end(&outcome, question.as_of);
@@ -128,7 +128,7 @@ pub async fn measure(
         warnings.push(format!("{foreign} flight(s) paid in another currency are not in the cost: give the cost."));
     }
     let measurement = read(&experiment).map_err(RequestError::from)?;
-    if outcome.windows_open == 0 && !measurement.sample_ratio.blocked {
+    if outcome.windows_open == 0 && outcome.covered && !measurement.sample_ratio.blocked {
         remember(engine, audience, &outcome, request.reached_share.map(|share| share.0)).await?;
     }
     let revenue = outcome.revenue.filter(|_| !measurement.sample_ratio.blocked);
@@ -175,6 +175,14 @@ fn warnings(outcome: &Outcome) -> Vec<String> {
             "The window of {} persons has not ended: they count with what they did so far, and the always-valid \
              interval decides.",
             grouped(outcome.windows_open)
+        ));
+    }
+    if !outcome.covered {
+        let last =
+            outcome.last_purchase.map_or("there is none in all this time".to_owned(), |day| format!("it is of {day}"));
+        warnings.push(format!(
+            "The warehouse's last purchase lies before the end of the windows ({last}): buyers since are missing from both \
+             arms, and the always-valid interval decides. Load newer orders before you conclude."
         ));
     }
     if outcome.share_changed {

@@ -16,7 +16,7 @@ pub const RETURN_WINDOW_DAYS: u32 = 60;
 const DATES: i64 = 3;
 const STEP_DAYS: i64 = 90;
 /// A shop in which nobody buys for so many days is taken to have data no further.
-const QUIET_DAYS: i64 = 7;
+pub const QUIET_DAYS: i64 = 7;
 
 /// The segment at one earlier date.
 #[derive(Debug, Clone, PartialEq)]

@@ -177,6 +177,7 @@ impl Engine {
                     None => RunState::Failed,
                 };
                 run.error = Some(error.to_string());
+                run.outcome = Some(serde_json::json!({ "error": { "code": super::error::code(&error) } }));
                 self.store.save_run(&run).await?;
                 Err(error)
             }

@@ -262,7 +262,7 @@ impl<'a> Gatherer<'a> {
             None
         } else {
             // A unit is withheld by its smallest customer id, which is only known now.
-            let mut builder = HoldoutBuilder::create(&identity, self.temp, self.arms)?;
+            let mut builder = HoldoutBuilder::create(&identity, self.temp, self.arms)?.with_unit_keys(self.member_key);
             self.ids.read(|index, id| builder.push(index, id))?;
             Some(builder.finish()?)
         };

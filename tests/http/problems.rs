@@ -28,7 +28,7 @@ fn problem(response: Response, status: u16, code: &'static str) -> impl Future<O
 
 #[tokio::test(flavor = "multi_thread")]
 async fn refusals_say_what_and_why() {
-    let server = Server::start(shop(50), "body_limit_bytes = 5000").await;
+    let server = Server::start(shop(50).await, "body_limit_bytes = 5000").await;
     let token = &server.tokens.admin;
     let sync = "/v1/audiences/dormant/sync";
     problem(server.get("/v1/nothing", token).await, 404, "not_found").await;
@@ -42,7 +42,8 @@ async fn refusals_say_what_and_why() {
     let text = server.request(Method::POST, sync, token).body("{}").header("content-type", "text/plain");
     problem(text.send().await.expect("an answer"), 415, "unsupported_media_type").await;
     let broken = server.request(Method::POST, sync, token).header("content-type", "application/json");
-    let broken = problem(broken.body("{\"full\": tru}").send().await.expect("an answer"), 400, "malformed_request").await;
+    let broken =
+        problem(broken.body("{\"full\": tru}").send().await.expect("an answer"), 400, "malformed_request").await;
     assert!(broken["detail"].as_str().expect("text").contains("line 1, column"), "{broken}");
 
     let large = json!({ "origin": "x".repeat(6000) });
@@ -59,34 +60,46 @@ async fn refusals_say_what_and_why() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_fault_of_a_request_is_named_at_once() {
-    let server = Server::start(shop(50), "").await;
+    let server = Server::start(shop(50).await, "").await;
     let token = &server.tokens.admin;
     let body = json!({
         "as_of": "soon", "destinations": "meta", "allow": ["everything"], "max_removal_ratio": 3, "fast": true,
         "full": 1,
     });
     let refused = problem(server.post("/v1/audiences/dormant/sync", token, &body).await, 400, "invalid_request").await;
-    let fields: Vec<&str> =
-        refused["errors"].as_array().expect("a list").iter().map(|fault| fault["field"].as_str().expect("text")).collect();
+    let fields: Vec<&str> = refused["errors"]
+        .as_array()
+        .expect("a list")
+        .iter()
+        .map(|fault| fault["field"].as_str().expect("text"))
+        .collect();
     assert_eq!(fields, ["/allow/0", "/as_of", "/destinations", "/fast", "/full", "/max_removal_ratio"]);
     let text = refused.to_string();
-    assert!(text.contains("no-consent-column") && text.contains("2026-01-01") && text.contains("retry_rejected"), "{text}");
+    assert!(
+        text.contains("no-consent-column") && text.contains("2026-01-01") && text.contains("retry_rejected"),
+        "{text}"
+    );
 
     let path = "/v1/runs?limit=0&state=asleep&colour=red&kind=sync&kind=full";
     let refused = problem(server.get(path, token).await, 400, "invalid_request").await;
-    let mut fields: Vec<&str> =
-        refused["errors"].as_array().expect("a list").iter().map(|fault| fault["field"].as_str().expect("text")).collect();
+    let mut fields: Vec<&str> = refused["errors"]
+        .as_array()
+        .expect("a list")
+        .iter()
+        .map(|fault| fault["field"].as_str().expect("text"))
+        .collect();
     fields.sort_unstable();
     assert_eq!(fields, ["colour", "kind", "limit", "state"]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_answer_has_its_headers_and_keeps_a_sane_id() {
-    let server = Server::start(shop(50), "").await;
+    let server = Server::start(shop(50).await, "").await;
     let token = &server.tokens.viewer;
     for path in ["/healthz", "/v1/me", "/v1/nothing", "/login", "/assets/style.css"] {
         let response = server.get(path, token).await;
-        let header = |name: &str| response.headers().get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
+        let header =
+            |name: &str| response.headers().get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
         assert!(header("content-security-policy").contains("frame-ancestors 'none'"), "{path}");
         assert_eq!(header("x-content-type-options"), "nosniff", "{path}");
         assert_eq!(header("referrer-policy"), "no-referrer", "{path}");

@@ -55,7 +55,7 @@ async fn status(server: &Server, operation: &Operation, token: Option<&str>) -> 
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_operation_keeps_to_its_role() {
-    let server = Server::start(shop(50), PLENTY).await;
+    let server = Server::start(shop(50).await, PLENTY).await;
     let document = body(server.get("/v1/openapi.json", &server.tokens.viewer).await, 200).await;
     let operations = operations(&document);
     assert!(operations.len() >= 27, "only {} operations", operations.len());
@@ -89,14 +89,18 @@ async fn every_operation_keeps_to_its_role() {
             }
         }
         if operation.about_audience && !operation.needs_body {
-            assert_eq!(status(&server, operation, Some(&tokens.scoped)).await, 404, "{name} with another audience's token");
+            assert_eq!(
+                status(&server, operation, Some(&tokens.scoped)).await,
+                404,
+                "{name} with another audience's token"
+            );
         }
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_scope_hides_everything_else() {
-    let server = Server::start(shop(200), PLENTY).await;
+    let server = Server::start(shop(200).await, PLENTY).await;
     let (admin, scoped) = (&server.tokens.admin, &server.tokens.scoped);
     let run = body(server.post("/v1/audiences/dormant/sync", admin, &json!({ "dry_run": true })).await, 202).await;
     let id = run["id"].as_str().expect("an id");

@@ -40,7 +40,13 @@ pub struct Server {
 }
 
 /// More customers make runs longer.
-pub fn shop(customers: usize) -> Shop {
+pub async fn shop(customers: usize) -> Shop {
+    // It starts the platforms on a runtime of its own.
+    tokio::task::spawn_blocking(move || open(customers)).await.expect("no panic")
+}
+
+/// The same, outside of a runtime.
+pub fn open(customers: usize) -> Shop {
     Shop::open(&Plan { customers, ..Plan::default() })
 }
 
@@ -66,6 +72,8 @@ impl Server {
             .spawn()
             .expect("the binary was built with the tests");
         let address = address(&mut process);
+        // The client wants one even for plain HTTP.
+        let _ = rustls::crypto::ring::default_provider().install_default();
         let client = Client::builder()
             .timeout(PATIENCE)
             .redirect(reqwest::redirect::Policy::none())

@@ -20,7 +20,7 @@ fn until_closed(address: &str, sent: &[u8]) -> (String, Duration) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn slow_clients_are_cut() {
-    let server = Server::start(shop(50), "header_timeout_secs = 1\nbody_timeout_secs = 1").await;
+    let server = Server::start(shop(50).await, "header_timeout_secs = 1\nbody_timeout_secs = 1").await;
     let address = server.address().to_owned();
     let token = server.tokens.operator.clone();
     let waits = tokio::task::spawn_blocking(move || {
@@ -44,7 +44,7 @@ async fn slow_clients_are_cut() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn callers_have_limits_of_their_own() {
-    let server = Server::start(shop(50), "rate_limit = { per_second = 1, burst = 10 }").await;
+    let server = Server::start(shop(50).await, "rate_limit = { per_second = 1, burst = 10 }").await;
     let tokens = &server.tokens;
     let mut refused = None;
     for number in 0..12 {
@@ -76,7 +76,7 @@ async fn callers_have_limits_of_their_own() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn connections_beyond_the_limit_are_closed() {
-    let server = Server::start(shop(50), "max_connections = 3\nheader_timeout_secs = 30").await;
+    let server = Server::start(shop(50).await, "max_connections = 3\nheader_timeout_secs = 30").await;
     let address = server.address().to_owned();
     let held: Vec<TcpStream> = (0..3).map(|_| TcpStream::connect(&address).expect("it listens")).collect();
     let asked = b"GET /healthz HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n";

@@ -6,14 +6,16 @@ use reqwest::{Certificate, Client};
 use serde_json::json;
 
 use crate::binary;
-use crate::server::{Server, configure, shop};
+use crate::server::{Server, configure, open, shop};
 use crate::shop::Shop;
 
 /// A certificate for this machine, made for this test alone.
 fn certificate(shop: &Shop) -> Vec<u8> {
     let made = Command::new("openssl")
         .current_dir(shop.path())
-        .args("req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -subj /CN=localhost".split(' '))
+        .args(
+            "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -subj /CN=localhost".split(' '),
+        )
         .args(["-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1", "-addext", "basicConstraints=critical,CA:FALSE"])
         .args("-keyout key.pem -out cert.pem".split(' '))
         .output()
@@ -24,12 +26,11 @@ fn certificate(shop: &Shop) -> Vec<u8> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn tls_is_spoken_and_cookies_are_bound_to_it() {
-    let shop = shop(50);
+    let shop = shop(50).await;
     let certificate = certificate(&shop);
     let server = Server::start(shop, "tls = { cert = \"cert.pem\", key = \"key.pem\" }").await;
     let plain = server.client.get(format!("{}/healthz", server.base)).send().await;
     assert!(plain.is_err() || plain.is_ok_and(|answer| !answer.status().is_success()), "plain HTTP is not answered");
-    let _ = rustls::crypto::ring::default_provider().install_default();
     let client = Client::builder()
         .tls_certs_only([Certificate::from_pem(&certificate).expect("PEM")])
         .redirect(reqwest::redirect::Policy::none())
@@ -55,7 +56,7 @@ async fn tls_is_spoken_and_cookies_are_bound_to_it() {
 
 #[test]
 fn nothing_is_served_where_strangers_could_come_in() {
-    let shop = shop(50);
+    let shop = open(50);
     for (server, set, code, remedy) in [
         ("", "server.listen=127.0.0.1:0", 1, "reveil token create"),
         ("", "server.listen=0.0.0.0:0", 2, "server.tls"),

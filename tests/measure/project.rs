@@ -163,6 +163,13 @@ async fn a_projection_learns_what_is_known() {
     let connection = shop.warehouse();
     people.iter().skip(50).step_by(3).for_each(|it| add(&connection, &it.id, 10.0, "order", 30.0));
     drop(connection);
+    // Orders that end before the windows do are no result.
+    let early = json(&shop, &["roi", "measure", "--audience", "dormant", "--as-of", "2026-04-01", "--json"]);
+    assert!(early["warnings"].to_string().contains("it is of 2026-01-11"), "{}", early["warnings"]);
+    assert_eq!(shop.engine.store.experiments().await.unwrap(), []);
+    let connection = shop.warehouse();
+    add(&connection, "stranger", 58.0, "order", 30.0);
+    drop(connection);
     json(&shop, &["roi", "measure", "--audience", "dormant", "--as-of", "2026-04-01", "--json"]);
     let kept = shop.engine.store.experiments().await.unwrap();
     assert_eq!(

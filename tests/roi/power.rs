@@ -6,9 +6,11 @@
 //! the same numbers would give 19 % and 90 %.
 
 use reveil::roi::{
+    funnel::share_of_full_lift,
     measure::proportions::{Arms, newcombe},
     plan::HoldoutPlan,
     random::Stream,
+    request::PlanHoldoutRequest,
 };
 
 use crate::coverage::buyers;
@@ -31,12 +33,6 @@ fn plan(lift: f64) -> HoldoutPlan {
     }
 }
 
-/// Share of the full lift that somebody in flight has on average: E[1 - exp(-x/3)] of x ~ negative binomial(mean, shape),
-/// by its generating function.
-fn share_of_full_lift(mean: f64, shape: f64) -> f64 {
-    1.0 - (1.0 + mean / shape * (1.0 - (-1.0f64 / 3.0).exp())).powf(-shape)
-}
-
 fn sampling_error(share: f64) -> f64 {
     (share * (1.0 - share) / RUNS).sqrt()
 }
@@ -52,6 +48,12 @@ fn the_golden_power_is_that_of_a_lift_diluted_by_few_views() {
         assert!(off.abs() < 1.96, "lift {lift}: foreseen {}, golden {golden}", foreseen.expected_power);
         assert!(!foreseen.answers && foreseen.sentence.contains("cannot answer"), "{}", foreseen.sentence);
     }
+    // The same asked as on the command line: plan-holdout --full-lift 10% --views 8.
+    let asked = serde_json::json!({"population": 100_000, "holdout": "20%", "base_rate": "2.4%", "full_lift": "10%",
+        "views": 8, "shape": 1.2, "match": SERVED, "in_flight": 1});
+    let asked: PlanHoldoutRequest = serde_json::from_value(asked).unwrap();
+    let (by_request, by_hand) = (asked.answer().unwrap(), plan(0.1 * diluted).judge().unwrap());
+    assert!((by_request.expected_power - by_hand.expected_power).abs() < 1e-12, "{by_request:?}");
     let least = plan(0.1 * diluted).judge().unwrap().expected_relative;
     assert!((0.0395..0.05).contains(&least), "4 to 5 % over the whole list: {least}");
 }

@@ -171,11 +171,11 @@ async fn destination(engine: &Engine, name: &str, config: &DestinationConfig) ->
             checked_at: known.as_ref().map(|known| known.checked_at),
             error: known.and_then(|known| known.detail["error"].as_str().map(str::to_owned)),
         },
-        credential: credential(config),
+        credential: credential(engine, config).await?,
     })
 }
 
-fn credential(config: &DestinationConfig) -> Credential {
+async fn credential(engine: &Engine, config: &DestinationConfig) -> Result<Credential, Problem> {
     use crate::config::destination::SecretSource;
     let source = match &config.credentials {
         Credentials::None => None,
@@ -188,5 +188,6 @@ fn credential(config: &DestinationConfig) -> Credential {
         Some(SecretSource::File(_)) => "file",
         Some(SecretSource::Vault(_)) => "vault",
     };
-    Credential { kind, expires_at: None }
+    let expiries = crate::vault::credential_expiries(&engine.store).await?;
+    Ok(Credential { kind, expires_at: crate::vault::expiry_of(&expiries, config) })
 }

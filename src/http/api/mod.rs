@@ -6,6 +6,7 @@ mod connectors;
 mod deliveries;
 mod destinations;
 mod events;
+mod forget;
 mod health;
 mod held;
 mod me;
@@ -57,6 +58,8 @@ pub fn routes() -> OpenApiRouter<App> {
         .routes(routes!(roi::plan_holdout))
         .routes(routes!(roi::measure))
         .routes(routes!(deliveries::list, deliveries::take_over))
+        .routes(routes!(forget::list, forget::request))
+        .routes(routes!(forget::get))
         .routes(routes!(audit::list))
         .routes(routes!(audit::verify))
         .routes(routes!(reload::reload))

@@ -162,7 +162,9 @@ pub struct Totals {
 /// Why something failed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct RunError {
-    /// A stable name, such as `guard_refused`, `permission`, `unavailable`, `failed`.
+    /// A stable name: `guard_refused`, `not_configured`, `permission`, `platform_unavailable`, `platform_failed`,
+    /// `warehouse_failed`, `state_unavailable`, `too_many_rejected`, `audience_busy`, `ledger_failed`, `disk_failed`,
+    /// `stopped` or `failed`.
     #[schema(example = "guard_refused")]
     pub code: String,
     pub message: String,

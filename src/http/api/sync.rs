@@ -48,7 +48,11 @@ pub struct SyncBody {
     fail_on_reject_ratio: Option<f64>,
     /// Who or what asks, for people who look at the run: a DAG and task, a ticket. Two requests of one Idempotency-Key
     /// may differ in it.
-    #[schema(pattern = "^[^\\x00-\\x1f\\x7f]*$", max_length = 1000, example = "airflow dag winback, task sync_dormant")]
+    #[schema(
+        pattern = "^[^\\x00-\\x1f\\x7f]*$",
+        max_length = 1000,
+        example = "airflow dag winback, task sync_dormant"
+    )]
     origin: Option<String>,
 }
 
@@ -64,7 +68,8 @@ pub enum Guard {
 }
 
 impl Guard {
-    pub const ALL: [Self; 5] = [Self::Empty, Self::Shrink, Self::Growth, Self::BelowMinimum, Self::NoConsentColumn];
+    #[cfg(test)]
+    const ALL: [Self; 5] = [Self::Empty, Self::Shrink, Self::Growth, Self::BelowMinimum, Self::NoConsentColumn];
 
     /// As the engine and the command line call it.
     pub const fn word(self) -> &'static str {

@@ -9,7 +9,7 @@ use super::{
 };
 use crate::roi::{
     Field, InputError, Inputs,
-    funnel::reach_share,
+    funnel::{reach_share, share_of_full_lift},
     plan::{HoldoutJudgement, HoldoutPlan},
 };
 
@@ -38,6 +38,9 @@ pub struct PlanHoldoutRequest {
     /// Relative rise of buyers expected among persons reached; without it, the prior's 10 %
     #[arg(long)]
     pub lift: Option<Number>,
+    /// In its place: relative rise among persons who see very many ads; those who see x have 1 - exp(-x/3) of it
+    #[arg(long, conflicts_with = "lift")]
+    pub full_lift: Option<Number>,
     /// Platform whose priors say how many of the list are reached
     #[arg(long, default_value = "meta")]
     #[serde(default = "meta")]
@@ -93,16 +96,23 @@ impl PlanHoldoutRequest {
                 return Err(InputError::Range { name, value: value.to_string(), expected }.into());
             }
         }
+        let reached = reach_share(views, shape);
+        let lift = match (self.full_lift, self.lift) {
+            (Some(_), Some(_)) => {
+                let problem = "and `lift` say the same in two ways".to_owned();
+                return Err(RequestError::Misplaced { field: "full_lift", problem, hint: "leave one of them out" });
+            }
+            (Some(full), None) => full.0 * share_of_full_lift(views, shape) / reached,
+            (None, given) => or_prior(given, Field::Lift),
+        };
         Ok(HoldoutPlan {
             population: self.population.0,
             holdout: self.holdout.0,
             base_rate: self.base_rate.0,
             alpha: self.alpha.0,
             power: self.power.0,
-            lift: or_prior(self.lift, Field::Lift),
-            reached: or_prior(self.match_rate, Field::Match)
-                * or_prior(self.in_flight, Field::InFlight)
-                * reach_share(views, shape),
+            lift,
+            reached: or_prior(self.match_rate, Field::Match) * or_prior(self.in_flight, Field::InFlight) * reached,
             window_days: self.window_days.0,
         })
     }
