@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import base64
 import json
+import logging
 import os
 import shutil
 import tempfile
@@ -80,6 +81,8 @@ def airflow_home(daemon):
 
     close_all_sessions()
     settings.engine.dispose()
+    # Airflow 2's `dag.test` keeps a connection, which the server now closes.
+    logging.getLogger("sqlalchemy.pool").setLevel(logging.CRITICAL)
     DATABASE.stop()
     shutil.rmtree(HOME, ignore_errors=True)
 
