@@ -91,7 +91,7 @@ pub async fn events(
     let seen = last_seen(&headers)?;
     let permit = Limits::permit(&app.limits.streams, "event streams")?;
     let follower = Follower {
-        store: app.daemon.engine().store,
+        store: app.daemon.store().clone(),
         run: id,
         seen,
         waiting: VecDeque::new(),

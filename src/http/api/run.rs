@@ -202,7 +202,7 @@ impl RunLinks {
 /// # Errors
 /// The state's.
 pub async fn document(app: &App, run: Run) -> Result<RunDocument, StoreError> {
-    let parts = app.daemon.engine().store.destination_runs(&run.id).await?;
+    let parts = app.daemon.store().destination_runs(&run.id).await?;
     Ok(put_together(RunLinks::of(app, &run.id), run, parts))
 }
 

@@ -47,7 +47,7 @@ pub async fn list(
     Query(query): Query<RunsQuery>,
 ) -> Result<Json<Page<RunDocument>>, Problem> {
     let filter = RunFilter { audience: query.audience, state: query.state, kind: query.kind };
-    let store = app.daemon.engine().store;
+    let store = app.daemon.store();
     let page = store.runs_page(&filter, query.cursor.as_deref(), query.limit.unwrap_or(DEFAULT_LIMIT)).await?;
     let mut items = Vec::with_capacity(page.items.len());
     for run in page.items.into_iter().filter(|run| caller.sees(&run.audience)) {
@@ -100,6 +100,6 @@ pub async fn cancel_run(app: &App, caller: &Caller, id: &str) -> Result<Run, Pro
 /// # Errors
 /// `not_found`.
 pub async fn visible_run(app: &App, caller: &Caller, id: &str) -> Result<Run, Problem> {
-    let run = app.daemon.engine().store.run(id).await?;
+    let run = app.daemon.store().run(id).await?;
     run.filter(|run| caller.sees(&run.audience)).ok_or_else(|| Problem::not_found("run", id))
 }
