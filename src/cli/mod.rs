@@ -119,7 +119,7 @@ enum Command {
 /// Parses, runs, maps errors to exit codes.
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
-    setup::logging(&cli.global);
+    setup::logging(&cli.global, matches!(cli.command, Command::Serve(_)));
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
@@ -130,6 +130,7 @@ pub fn main() -> ExitCode {
     let result = runtime.block_on(run(cli));
     // A warehouse query that is being cancelled must not hold the process.
     runtime.shutdown_timeout(std::time::Duration::from_secs(2));
+    crate::telemetry::log::finish();
     match result {
         Ok(exit) => exit.into(),
         Err(error) => exit::report(&error).into(),

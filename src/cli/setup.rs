@@ -24,9 +24,9 @@ pub struct Global {
     /// Set one key over file and environment: guards.max_removal_ratio=0.2
     #[arg(long = "set", global = true, value_name = "KEY=VALUE", value_parser = key_value)]
     pub set: Vec<(String, String)>,
-    /// What goes to the log on stderr: error, warn, info, debug, or a filter like reveil=debug
-    #[arg(long, global = true, env = "REVEIL_LOG", default_value = "warn", value_name = "LEVEL")]
-    pub log: String,
+    /// What goes to the log on stderr: error, warn (default; `serve`: info), info, debug, or a filter like reveil=debug
+    #[arg(long, global = true, env = "REVEIL_LOG", value_name = "LEVEL")]
+    pub log: Option<String>,
     /// Log as JSON lines
     #[arg(long, global = true, env = "REVEIL_LOG_JSON")]
     pub log_json: bool,
@@ -39,8 +39,9 @@ fn key_value(text: &str) -> Result<(String, String), String> {
 }
 
 /// Starts the log. Called once.
-pub fn logging(global: &Global) {
-    crate::telemetry::log::start(&global.log, global.log_json);
+pub fn logging(global: &Global, serves: bool) {
+    let usual = if serves { "info" } else { "warn" };
+    crate::telemetry::log::start(global.log.as_deref().unwrap_or(usual), global.log_json);
 }
 
 /// The checked configuration and where it came from.

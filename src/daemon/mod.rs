@@ -19,6 +19,8 @@ pub mod reload;
 pub mod requests;
 pub mod scheduler;
 pub mod service;
+#[cfg(test)]
+mod tests;
 pub(crate) mod work;
 
 use std::collections::HashMap;

@@ -222,13 +222,15 @@ impl Daemon {
 
 /// Whether a planned time no longer stands: the schedule was rewritten, or the clock that planned it was wrong.
 fn must_replan(entry: &Entry, due: DateTime<Utc>, state: Option<&State>, now: DateTime<Utc>) -> bool {
-    if !entry.cadence.is_due_at(due) {
-        return true;
+    if due <= now {
+        return !entry.cadence.is_due_at(due);
     }
-    let fired = state.and_then(|state| state.last_fired_at);
-    let ahead = fired.is_some_and(|fired| fired > now + CLOCK_TRUST);
-    if ahead {
+    // A clock that was put back a little must not fire again what it has fired.
+    let fired = state.and_then(|state| state.last_fired_at).filter(|fired| *fired > now);
+    let from = fired.filter(|fired| *fired <= now + CLOCK_TRUST).unwrap_or(now);
+    let stands = entry.cadence.next_after(from) == Some(due);
+    if !stands && fired.is_some() {
         warn!(schedule = entry.key, "Fired last in the future: the clock was wrong then; planning anew from now");
     }
-    ahead
+    !stands
 }

@@ -274,7 +274,9 @@ impl Ledger {
         let mut journal = self.journal.copy_tail(settled, next.journal_path(&self.dir))?;
         disk::sync_dir(&self.dir)?;
         match &self.shared {
-            None => drop(local::write_manifest(&self.dir, next.number, journal.next_seq)?),
+            None => {
+                local::write_manifest(&self.dir, next.number, journal.next_seq)?;
+            }
             Some(shared) => journal.appender = Some(shared.publish(&next, Some(&base), &journal)?),
         }
         // From here on the new files are the ledger.

@@ -11,13 +11,14 @@ use super::sql::{Value, sql, sql_owned};
 use super::{Store, StoreError, migrate};
 
 /// Every table with data, referred-to ones first.
-pub(super) const TABLES: [&str; 19] = [
+pub(super) const TABLES: [&str; 20] = [
     "audience",
     "run",
     "run_destination",
     "run_event",
     "observation",
     "delivery",
+    "experiment",
     "job",
     "job_destination",
     "schedule",

@@ -86,6 +86,11 @@ impl Database {
     pub(super) fn sqlite(options: SqliteConnectOptions) -> Self {
         let place = options.get_filename().display().to_string().into();
         let pool = SqlitePoolOptions::new().max_connections(SQLITE_CONNECTIONS).acquire_timeout(SQLITE_ACQUIRE);
+        // SQLite undoes a transaction by itself when the disk is full. Rolling it back fails then, and sqlx goes on
+        // counting it: such a connection would refuse every later transaction. The ping makes the rollback happen first.
+        let pool = pool.after_release(|connection, _| {
+            Box::pin(async { connection.ping().await.map(|()| !connection.is_in_transaction()) })
+        });
         let pool = pool.connect_lazy_with(options);
         Self { pools: Pools::Sqlite { pool, writer: Arc::default() }, place }
     }

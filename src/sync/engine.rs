@@ -8,7 +8,7 @@ use chrono::{DateTime, Utc};
 use futures::future::join_all;
 use reveil_sdk::{AudienceSpec, Clock};
 use serde::Serialize;
-use tracing::warn;
+use tracing::{Instrument as _, info_span, warn};
 
 use super::control::{RunControl, Stop};
 use super::delivery::{Delivery, DestinationReport};
@@ -164,6 +164,10 @@ impl Engine {
                     (run.state, run.finished_at) = (RunState::Running, None);
                 }
                 self.store.save_run(&run).await?;
+                for part in report.destinations.iter().filter(|part| part.state == RunState::Done && !options.dry_run) {
+                    // Verdicts that runs before this one waited for are among those it has asked for.
+                    self.store.settle_verdicts(&run.audience, &part.destination).await?;
+                }
                 if !options.dry_run {
                     self.audit_sent(&run, &report).await?;
                 }
@@ -212,7 +216,10 @@ impl Engine {
         progress: &dyn Progress,
     ) -> anyhow::Result<(Funnel, Vec<DestinationReport>)> {
         let temp = Scratch::fixed(&self.audience_dir(&selection.audience).join("gather"))?;
-        let gathered = self.gather(selection, audience, names, temp.path(), control, progress).await?;
+        let gathered = self
+            .gather(selection, audience, names, temp.path(), control, progress)
+            .instrument(info_span!("gather", audience = selection.audience))
+            .await?;
         control.check()?;
         let deliveries = names.iter().zip(ledgers).map(|(name, ledger)| {
             let gathered = &gathered;
@@ -235,7 +242,8 @@ impl Engine {
                             gathered,
                             options,
                         };
-                        delivery.run().await
+                        let span = info_span!("deliver", destination = name, connector = config.connector);
+                        delivery.run().instrument(span).await
                     }
                     Err(error) => DestinationReport::failed(name, &config.connector, &error.into()),
                 };

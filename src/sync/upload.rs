@@ -9,6 +9,7 @@ use chrono::{DateTime, Utc};
 use futures::StreamExt as _;
 use futures::stream::FuturesUnordered;
 use reveil_sdk::{AudienceRef, Batch, Error, ErrorKind, Operation, Receipt, RejectReason, Retry, Upload};
+use tracing::{Instrument as _, info_span};
 
 use super::control::RunControl;
 use super::destination::Destination;
@@ -216,7 +217,13 @@ impl<'a> Uploader<'a> {
             let (session, ordinal) = self.place();
             uploaded.requests += 1;
             let upload = Upload { batch: &batch, session, ordinal, last, estimated_members: self.total };
-            match self.call(&upload).await {
+            let span = info_span!(
+                "batch",
+                destination = self.destination.name,
+                operation = self.operation.name(),
+                members = batch.len()
+            );
+            match self.call(&upload).instrument(span).await {
                 Ok(receipt) => self.accept(seq, &batch, &receipt, &mut uploaded)?,
                 Err(error) => {
                     // Left as intended otherwise: uncertain, so that the next run sends it again.

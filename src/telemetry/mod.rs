@@ -2,11 +2,14 @@
 //!
 //! - [`log`]: human or JSON lines on stderr.
 //! - [`metrics`]: the Prometheus registry.
+//! - `otel`: traces over OTLP, behind the feature of that name.
 //! - [`memory`]: how much of the machine the process holds.
 
 pub mod api_metrics;
 pub mod log;
 pub mod memory;
 pub mod metrics;
+#[cfg(feature = "otel")]
+mod otel;
 
 pub use metrics::Metrics;

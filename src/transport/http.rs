@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use reqwest::header::{AUTHORIZATION, HeaderValue, RETRY_AFTER};
 use reveil_sdk::{Auth, Call, Clock, Error, ErrorKind, Interpret, Limits, Reply, Result, Retry, Transport};
 use secrecy::ExposeSecret;
-use tracing::debug;
+use tracing::{Instrument as _, Span, debug, field, info_span};
 
 use super::auth::{Authenticator, TokenKeeper};
 use super::pace::Pacer;
@@ -119,12 +119,16 @@ impl HttpTransport {
 
     /// Sends once, and once more with a new token when the first answer is 401.
     async fn exchange(&self, call: &Call) -> Result<Reply> {
-        let reply = self.exchange_once(call).await?;
+        let reply = self.exchange_once(call).instrument(self.span(call)).await?;
         if reply.status == 401 && self.auth.renewable() {
             self.auth.invalidate().await;
-            return self.exchange_once(call).await;
+            return self.exchange_once(call).instrument(self.span(call)).await;
         }
         Ok(reply)
+    }
+
+    fn span(&self, call: &Call) -> Span {
+        info_span!("call", connector = self.connector, operation = call.operation, status = field::Empty)
     }
 
     async fn exchange_once(&self, call: &Call) -> Result<Reply> {
@@ -149,6 +153,7 @@ impl HttpTransport {
         let duration_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
         match result {
             Ok((status, headers, body)) => {
+                Span::current().record("status", status);
                 debug!(operation = call.operation, status, duration_ms, body_bytes = call.body.len(), "Called");
                 Ok(Reply { operation: call.operation, status, headers, body })
             }

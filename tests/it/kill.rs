@@ -18,7 +18,7 @@ const MACHINES: u64 = 3;
 const KILLS_A_CYCLE: usize = 5;
 
 /// One set is drawn for each run that is to be killed.
-const FAULTS: &[&str] = &[
+pub const FAULTS: &[&str] = &[
     "",
     "meta.users:reset@0.1,google.members:reset@0.1",
     "meta.users:reset-applied@0.2,google.members:reset-applied@0.2",

@@ -1,11 +1,13 @@
 //! End to end: the real binary, a warehouse in a SQLite file, and the simulated platforms in this process.
 //!
 //! - [`kill`]: the process is killed at random moments and started again; the audiences end up exact.
+//! - [`replicas`]: three daemons share the work and are killed at random; every due time is run once.
 //! - [`replace`]: a full replace repairs what drifted, without a gap.
 //! - [`failures`]: what goes wrong is said once, with a remedy and the right exit code.
 //! - [`privacy`]: no output and no file holds an identifier, its digest or a secret.
 //! - [`connect`]: access granted in a browser, kept in the vault, renewed by several processes.
 //! - [`erasure`]: a person is forgotten: gone, proven, never back.
+//! - [`serve`]: the service as a process: schedules, signals, restarts, full disk, lost database.
 //! - [`contracts`]: the JSON documents and files that other programs read.
 //!
 //! Shared: [`shop`] makes the warehouse and the config, [`expected`] computes on its own what the platforms should
@@ -18,6 +20,10 @@ mod erasure;
 mod expected;
 mod failures;
 mod kill;
+#[path = "../support/postgres.rs"]
+mod postgres;
 mod privacy;
 mod replace;
+mod replicas;
+mod serve;
 mod shop;

@@ -137,7 +137,7 @@ pub enum ProjectAnswer {
     /// One platform.
     One(Box<Projection>),
     /// Several, each person counted once.
-    Several(UnionProjection),
+    Several(Box<UnionProjection>),
 }
 
 impl ProjectRequest {
@@ -265,7 +265,7 @@ impl ProjectAnswer {
     pub fn of(inputs: &[Inputs]) -> Option<Self> {
         match inputs {
             [one] => Some(Self::One(Box::new(project(one)))),
-            several => project_union(several).map(Self::Several),
+            several => project_union(several).map(Box::new).map(Self::Several),
         }
     }
 }

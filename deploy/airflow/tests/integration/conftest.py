@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import base64
 import json
+import logging
 import os
 import shutil
 import tempfile
@@ -53,8 +54,9 @@ def daemon():
     service = Daemon(HOME / "reveil")
     try:
         service.start()
-        connection = {"conn_type": "reveil", "host": service.url, "password": service.token}
-        os.environ["AIRFLOW_CONN_REVEIL_DEFAULT"] = json.dumps(connection)
+        for name, token in (("DEFAULT", service.token), ("PRIVACY", service.admin_token)):
+            connection = {"conn_type": "reveil", "host": service.url, "password": token}
+            os.environ[f"AIRFLOW_CONN_REVEIL_{name}"] = json.dumps(connection)
         yield service
     finally:
         service.stop()
@@ -79,6 +81,8 @@ def airflow_home(daemon):
 
     close_all_sessions()
     settings.engine.dispose()
+    # Airflow 2's `dag.test` keeps a connection, which the server now closes.
+    logging.getLogger("sqlalchemy.pool").setLevel(logging.CRITICAL)
     DATABASE.stop()
     shutil.rmtree(HOME, ignore_errors=True)
 

@@ -32,7 +32,7 @@ class Daemon:
         self.binary = os.environ["REVEIL_BIN"]
         self.processes: list[subprocess.Popen[bytes]] = []
         self.url = ""
-        self.token = ""
+        self.token = self.admin_token = ""
         self.control = ""
 
     def start(self) -> None:
@@ -112,7 +112,8 @@ class Daemon:
         path.write_text(text + ADDED_CONFIG)
 
     def _start_serve(self) -> None:
-        self.token = re.search(r"rvl_\S+", self._reveil("token", "create", "airflow", "--role", "operator")).group()
+        self.token = self._token("airflow", "operator")
+        self.admin_token = self._token("privacy", "admin")
         port = free_port()
         self.url = f"http://127.0.0.1:{port}"
         log = self._spawn("serve", "serve", "--log", "info", "--set", f"server.listen=127.0.0.1:{port}")
@@ -120,6 +121,11 @@ class Daemon:
         while not self._is_ready():
             assert time.monotonic() < until, f"the daemon is not ready:\n{log.read_text(errors='replace')}"
             time.sleep(0.1)
+
+    def _token(self, name: str, role: str) -> str:
+        found = re.search(r"rvl_\S+", self._reveil("token", "create", name, "--role", role))
+        assert found, "reveil token create shows a token"
+        return found.group()
 
     def _is_ready(self) -> bool:
         try:

@@ -80,8 +80,11 @@ def test_lineage_of_the_deferred_sync(daemon, airflow_home):
         "audience/dormant/destination/google",
     }
     assert {one["namespace"] for one in done["outputs"]} == {daemon.url.replace("http", "reveil")}
-    facet = done["run"]["facets"]["externalQuery"]
-    assert daemon.run(facet["externalQueryId"])["audience"] == "dormant"
+    run = daemon.run(done["run"]["facets"]["externalQuery"]["externalQueryId"])
+    assert run["audience"] == "dormant"
+    # And the other way round: the run names the task's own run as its parent.
+    assert run["origin"].startswith("Airflow check_deferred.sync, run manual__2026-01-15")
+    assert f"/check_deferred.sync/{done['run']['runId']}" in run["origin"]
 
 
 def test_killing_a_task_in_its_worker_cancels_the_run(daemon, services):

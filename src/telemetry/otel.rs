@@ -1,0 +1,90 @@
+//! Traces over OTLP (HTTP, protobuf): the spans `run`, `gather`, `deliver`, `batch` and `call`. Where to and how often
+//! is said by the standard variables (`OTEL_EXPORTER_OTLP_ENDPOINT`, `OTEL_TRACES_SAMPLER`, `OTEL_SERVICE_NAME` …);
+//! without an endpoint nothing is collected.
+
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use http::{Request, Response};
+use opentelemetry::trace::TracerProvider as _;
+use opentelemetry_http::{HttpClient, HttpError};
+use opentelemetry_otlp::{SpanExporter, WithHttpConfig as _};
+use opentelemetry_sdk::Resource;
+use opentelemetry_sdk::trace::SdkTracerProvider;
+use tracing::Subscriber;
+use tracing_subscriber::Layer;
+use tracing_subscriber::filter::Targets;
+use tracing_subscriber::registry::LookupSpan;
+
+const ENDPOINTS: [&str; 2] = ["OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT"];
+
+static PROVIDER: OnceLock<SdkTracerProvider> = OnceLock::new();
+
+/// Collects our own spans; `None` when nobody wants them.
+pub(super) fn layer<S>() -> Option<impl Layer<S> + Send + Sync>
+where
+    S: Subscriber + for<'span> LookupSpan<'span> + Send + Sync,
+{
+    ENDPOINTS.iter().find(|name| std::env::var_os(name).is_some_and(|value| !value.is_empty()))?;
+    let provider = match provider() {
+        Ok(provider) => provider,
+        Err(error) => {
+            // The log is not there yet.
+            eprintln!("warning: no traces: {error}");
+            return None;
+        }
+    };
+    let tracer = provider.tracer("reveil");
+    let _ = PROVIDER.set(provider);
+    let ours = Targets::new().with_target("reveil", tracing::Level::INFO);
+    Some(tracing_opentelemetry::layer().with_tracer(tracer).with_filter(ours))
+}
+
+fn provider() -> anyhow::Result<SdkTracerProvider> {
+    let exporter = SpanExporter::builder().with_http().with_http_client(Client::new()?).build()?;
+    let mut resource = Resource::builder();
+    if std::env::var_os("OTEL_SERVICE_NAME").is_none() {
+        resource = resource.with_service_name("reveil");
+    }
+    Ok(SdkTracerProvider::builder().with_batch_exporter(exporter).with_resource(resource.build()).build())
+}
+
+pub(super) fn finish() {
+    if let Some(provider) = PROVIDER.get()
+        && let Err(error) = provider.shutdown_with_timeout(Duration::from_secs(3))
+    {
+        eprintln!("warning: the last traces were not delivered: {error}");
+    }
+}
+
+/// Our own HTTP client on a thread of its own: the exporter calls from outside of the runtime, and after its end.
+#[derive(Debug)]
+struct Client {
+    runtime: Arc<tokio::runtime::Runtime>,
+    http: reqwest::Client,
+}
+
+impl Client {
+    fn new() -> anyhow::Result<Self> {
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
+        Ok(Self { runtime: Arc::new(runtime), http: crate::transport::http::client(Duration::from_secs(10))? })
+    }
+}
+
+#[async_trait]
+impl HttpClient for Client {
+    async fn send_bytes(&self, request: Request<Bytes>) -> Result<Response<Bytes>, HttpError> {
+        let http = self.http.clone();
+        let sent = self.runtime.spawn(async move {
+            let reply = http.execute(request.try_into()?).await?;
+            let mut response = Response::builder().status(reply.status());
+            if let Some(headers) = response.headers_mut() {
+                headers.clone_from(reply.headers());
+            }
+            Ok::<_, HttpError>(response.body(reply.bytes().await?)?)
+        });
+        sent.await?
+    }
+}
