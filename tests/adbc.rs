@@ -92,8 +92,11 @@ async fn golden(source: &AdbcSource, warehouse: &WarehouseConfig) {
         assert_eq!((count.inactive, count.customers), (inactive, 5249), "{json} {:?}", source.dialect());
     }
     let definition: Inactive = serde_json::from_str(r#"{"purchase_recency": {"days": 180}}"#).unwrap();
-    let back = segment::returns(source, warehouse, &definition, at, 60).await.unwrap();
-    assert_eq!((back.returned, back.return_orders, back.return_revenue_minor), (352, 435, 18_732_543));
+    let back = segment::returns(source, warehouse, &definition, at, &[30, 60]).await.unwrap();
+    assert_eq!(
+        (back.windows[1].returned, back.windows[1].orders, back.windows[1].revenue_minor),
+        (352, 435, 18_732_543)
+    );
     assert!((back.aov_customer_median_minor.unwrap() - 24_654.0).abs() < 0.01);
     let person = segment::explain(source, warehouse, &definition, at, "12346").await.unwrap().unwrap();
     assert_eq!(person.state, "inactive");

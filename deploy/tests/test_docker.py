@@ -35,6 +35,11 @@ class Image(unittest.TestCase):
         wanted = re.search(r'^rust-version = "([0-9.]+)"', (ROOT / "Cargo.toml").read_text(), re.M).group(1)
         self.assertGreaterEqual([int(part) for part in image.split(".")], [int(part) for part in wanted.split(".")])
 
+    def test_the_commands_of_the_image_exist(self):
+        for command in ("health", "serve"):
+            self.assertIn(f'"{command}"', DOCKERFILE)
+            run(REVEIL, command, "--help")
+
     def test_the_dependency_layer_has_every_manifest_and_target(self):
         with tempfile.TemporaryDirectory() as folder:
             run(DEPLOY / "docker" / "manifests.sh", folder)

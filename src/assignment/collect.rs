@@ -4,7 +4,7 @@ use std::path::Path;
 
 use super::{Arm, AssignmentError, Merger, Record, path, planned_share, shared};
 use crate::identity::Arm as Draw;
-use crate::ledger::{Ledgers, Target};
+use crate::ledger::{Ledgers, Target, TargetRow};
 use crate::sync::gather::Gathered;
 use crate::sync::refine::{Decision, Refiner};
 
@@ -52,19 +52,23 @@ fn merge(
     // Buckets follow the leading bits of the key, and one run cuts all its targets alike.
     let buckets = targets[0].buckets();
     assert!(targets.iter().all(|target| target.buckets() == buckets), "targets of one run are cut alike");
+    let unit = |row: &TargetRow<'_>| {
+        let holdout = gathered.holdout.as_ref();
+        holdout.and_then(|it| it.unit_key(gathered.identity.unit(row.index))).unwrap_or(row.member.key())
+    };
     for bucket in 0..buckets {
         assigned.clear();
         for target in targets {
             target.each(bucket, &mut chunk, |row| match refiner.decide(row, &mut out) {
-                Decision::Send => assigned.push((row.member.key(), Arm::Treated)),
-                Decision::HeldOut => assigned.push((row.member.key(), Arm::Holdout)),
+                Decision::Send => assigned.push((row.member.key(), Arm::Treated, unit(&row))),
+                Decision::HeldOut => assigned.push((row.member.key(), Arm::Holdout, unit(&row))),
                 Decision::LeftOut => {}
             })?;
         }
         // Whoever is sent anywhere, under any of several rows, is treated.
-        assigned.sort_unstable_by_key(|(key, arm)| (key.0, *arm == Arm::Holdout));
-        for (key, arm) in &assigned {
-            merger.push(Record { key: *key, arm: *arm, day, planned })?;
+        assigned.sort_unstable_by_key(|(key, arm, _)| (key.0, *arm == Arm::Holdout));
+        for (key, arm, unit) in &assigned {
+            merger.push(Record { key: *key, unit: *unit, arm: *arm, day, planned })?;
         }
     }
     merger.finish()

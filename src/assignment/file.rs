@@ -1,9 +1,10 @@
 //! The file of assignments.
 //!
 //! ```text
-//! magic | 18-byte records in key order: key 12, day u16, arm bit and planned share u32 | count u64 | crc32 of all before
+//! magic | 30-byte records in key order: key 12, day u16, arm bit and planned share u32, unit 12 | count u64 | crc32 of
+//! all before
 //! ```
-//! Little-endian. Written beside itself and renamed, so that a reader finds the old or the new one.
+//! Little-endian. Files from before units were recorded lack the last 12 bytes; every customer is a unit there. Written beside itself and renamed, so that a reader finds the old or the new one.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{BufReader, BufWriter, Read as _, Write as _};
@@ -14,8 +15,10 @@ use reveil_sdk::MemberKey;
 
 use super::{Arm, AssignmentError, PLANNED_SCALE, Record};
 
-const MAGIC: &[u8; 8] = b"RVLASGN1";
-const RECORD: usize = 18;
+const MAGIC: &[u8; 8] = b"RVLASGN2";
+const RECORD: usize = 30;
+const OLD_MAGIC: &[u8; 8] = b"RVLASGN1";
+const OLD_RECORD: usize = 18;
 const FOOTER: u64 = 12;
 const ARM_BIT: u32 = 1 << 31;
 const BUFFER: usize = 1 << 16;
@@ -26,15 +29,17 @@ impl Record {
         bytes[..12].copy_from_slice(&self.key.0);
         bytes[12..14].copy_from_slice(&self.day.to_le_bytes());
         let arm = if self.arm == Arm::Holdout { ARM_BIT } else { 0 };
-        bytes[14..].copy_from_slice(&(self.planned | arm).to_le_bytes());
+        bytes[14..18].copy_from_slice(&(self.planned | arm).to_le_bytes());
+        bytes[18..].copy_from_slice(&self.unit.0);
         bytes
     }
-    fn decode(bytes: &[u8; RECORD]) -> Option<Self> {
+    fn decode(bytes: &[u8]) -> Option<Self> {
         let (key, rest) = bytes.split_first_chunk::<12>()?;
-        let word = u32::from_le_bytes(*rest.last_chunk()?);
+        let word = u32::from_le_bytes(*rest[2..].first_chunk()?);
         let planned = word & !ARM_BIT;
         (planned <= PLANNED_SCALE).then_some(Self {
             key: MemberKey(*key),
+            unit: MemberKey(*rest[6..].first_chunk().unwrap_or(key)),
             arm: if word & ARM_BIT == 0 { Arm::Treated } else { Arm::Holdout },
             day: u16::from_le_bytes([rest[0], rest[1]]),
             planned,
@@ -47,6 +52,8 @@ impl Record {
 pub struct Assignments {
     path: PathBuf,
     file: BufReader<File>,
+    /// Bytes of a record.
+    width: usize,
     left: u64,
     count: u64,
     last: Option<MemberKey>,
@@ -74,19 +81,17 @@ impl Assignments {
         let length = file.metadata().map_err(AssignmentError::io("read", path))?.len();
         let damaged = || AssignmentError::Damaged { path: path.to_owned() };
         let records = length.checked_sub(MAGIC.len() as u64 + FOOTER).ok_or_else(damaged)?;
-        if records % RECORD as u64 != 0 {
-            return Err(damaged());
-        }
         let mut file = BufReader::with_capacity(BUFFER, file);
         let mut magic = [0; MAGIC.len()];
         file.read_exact(&mut magic).map_err(AssignmentError::io("read", path))?;
-        if magic != *MAGIC {
+        let width = if magic == *OLD_MAGIC { OLD_RECORD } else { RECORD };
+        if (width == RECORD && magic != *MAGIC) || records % width as u64 != 0 {
             return Err(damaged());
         }
         let mut sum = crc32fast::Hasher::new();
         sum.update(&magic);
-        let count = records / RECORD as u64;
-        Ok(Some(Self { path: path.to_owned(), file, left: count, count, last: None, finished: false, sum }))
+        let count = records / width as u64;
+        Ok(Some(Self { path: path.to_owned(), file, width, left: count, count, last: None, finished: false, sum }))
     }
 
     /// Customers assigned.
@@ -106,10 +111,11 @@ impl Assignments {
             return Ok(None);
         }
         let mut bytes = [0; RECORD];
-        self.file.read_exact(&mut bytes).map_err(AssignmentError::io("read", &self.path))?;
-        self.sum.update(&bytes);
+        let bytes = &mut bytes[..self.width];
+        self.file.read_exact(bytes).map_err(AssignmentError::io("read", &self.path))?;
+        self.sum.update(bytes);
         self.left -= 1;
-        let record = Record::decode(&bytes).filter(|record| self.last.is_none_or(|last| last.0 < record.key.0));
+        let record = Record::decode(bytes).filter(|record| self.last.is_none_or(|last| last.0 < record.key.0));
         let record = record.ok_or_else(damaged)?;
         self.last = Some(record.key);
         Ok(Some(record))

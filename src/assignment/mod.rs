@@ -62,6 +62,8 @@ pub const PLANNED_SCALE: u32 = 100_000_000;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Record {
     pub key: MemberKey,
+    /// Key of the household: customers who share an address or a number are one unit, in one arm. A customer alone is one.
+    pub unit: MemberKey,
     pub arm: Arm,
     /// First assigned, in days since 1970-01-01 (UTC).
     pub day: u16,

@@ -42,7 +42,7 @@ proptest! {
             let mut fresh = 0;
             for (key, treated) in run {
                 let arm = if *treated { Arm::Treated } else { Arm::Holdout };
-                let record = Record { key: MemberKey([*key; 12]), arm, day, planned: PLANNED_SCALE / 10 };
+                let record = Record { key: MemberKey([*key; 12]), unit: MemberKey([*key / 2; 12]), arm, day, planned: PLANNED_SCALE / 10 };
                 fresh += u64::from(!known.contains_key(key));
                 known.entry(*key).or_insert(record);
                 merger.push(record).unwrap();
@@ -61,7 +61,15 @@ fn damage_is_found_and_the_file_is_private() {
     assert!(Assignments::open(&file).unwrap().is_none());
     let mut merger = Merger::start(&file).unwrap();
     for key in 0..20 {
-        merger.push(Record { key: MemberKey([key; 12]), arm: Arm::Treated, day: 20_454, planned: 5 }).unwrap();
+        merger
+            .push(Record {
+                key: MemberKey([key; 12]),
+                unit: MemberKey([0; 12]),
+                arm: Arm::Treated,
+                day: 20_454,
+                planned: 5,
+            })
+            .unwrap();
     }
     merger.finish().unwrap();
     assert_eq!(std::fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
@@ -80,6 +88,34 @@ fn damage_is_found_and_the_file_is_private() {
 }
 
 #[test]
+fn a_file_without_units_is_read_and_added_to() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("assignment.bin");
+    let mut old = b"RVLASGN1".to_vec();
+    for key in [3_u8, 5] {
+        old.extend([key; 12]);
+        old.extend(20_454_u16.to_le_bytes());
+        old.extend(7_u32.to_le_bytes());
+    }
+    old.extend(2_u64.to_le_bytes());
+    old.extend(crc32fast::hash(&old).to_le_bytes());
+    std::fs::write(&file, old).unwrap();
+    let alone = |key| Record {
+        key: MemberKey([key; 12]),
+        unit: MemberKey([key; 12]),
+        arm: Arm::Treated,
+        day: 20_454,
+        planned: 7,
+    };
+    assert_eq!(read(&file).unwrap(), [alone(3), alone(5)]);
+    let new = Record { unit: MemberKey([3; 12]), ..alone(4) };
+    let mut merger = Merger::start(&file).unwrap();
+    merger.push(new).unwrap();
+    assert_eq!(merger.finish().unwrap(), 1);
+    assert_eq!(read(&file).unwrap(), [alone(3), new, alone(5)]);
+}
+
+#[test]
 fn another_salt_is_another_experiment_and_shares_multiply() {
     let dir = std::path::Path::new("ledger");
     let one = path(dir, &[draw("universal", 200), draw("dormant", 1_000)]);
@@ -92,7 +128,7 @@ fn another_salt_is_another_experiment_and_shares_multiply() {
 }
 
 fn assigned(key: u8, arm: Arm, day: u16) -> Record {
-    Record { key: MemberKey([key; 12]), arm, day, planned: 5 }
+    Record { key: MemberKey([key; 12]), unit: MemberKey([key; 12]), arm, day, planned: 5 }
 }
 
 /// What a run of this replica adds.

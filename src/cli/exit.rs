@@ -6,6 +6,7 @@ use reveil_sdk::{Error, ErrorKind, Retry};
 
 use crate::config::Faults;
 use crate::ledger::LedgerError;
+use crate::store::StoreError;
 use crate::sync::SyncError;
 use crate::vault::VaultError;
 use crate::warehouse;
@@ -103,6 +104,15 @@ fn code(error: &anyhow::Error) -> Exit {
         match cause.downcast_ref::<VaultError>() {
             Some(VaultError::Store(_)) | None => {}
             Some(_) => return Exit::Usage,
+        }
+        let state = match cause.downcast_ref::<SyncError>() {
+            Some(SyncError::Store(error)) => Some(error),
+            _ => cause.downcast_ref::<StoreError>(),
+        };
+        match state {
+            Some(StoreError::Url(_)) => return Exit::Usage,
+            Some(error) if error.is_transient() => return Exit::TryLater,
+            _ => {}
         }
         if matches!(cause.downcast_ref::<SyncError>(), Some(SyncError::Busy)) {
             return Exit::TryLater;

@@ -22,6 +22,7 @@ pub mod sandbox;
 pub mod segment;
 pub mod serve;
 pub mod setup;
+pub mod state;
 pub mod status;
 pub mod sync;
 pub mod table;
@@ -89,6 +90,9 @@ enum Command {
     /// The master key and the secrets sealed with it
     #[command(subcommand)]
     Vault(vault::VaultCommand),
+    /// Where runs, jobs and the audit log are kept
+    #[command(subcommand)]
+    State(state::StateCommand),
     /// The platforms this build knows
     #[command(subcommand)]
     Connector(connector::ConnectorCommand),
@@ -156,6 +160,7 @@ async fn run(cli: Cli) -> anyhow::Result<Exit> {
         Command::Audit(args) => audit::run(&global, args).await,
         Command::Connect(args) => connect::run(&global, args).await,
         Command::Vault(command) => vault::run(&global, command).await,
+        Command::State(command) => state::run(&global, command).await,
         Command::Connector(command) => connector::run(&command),
         Command::Audience(command) => audience::run(&global, command).await,
         Command::Sandbox(args) => sandbox::run(args).await,

@@ -10,7 +10,6 @@ use chrono::{DateTime, Utc};
 use clap::{Args, Subcommand};
 use reveil_sdk::IdentifierKind;
 use reveil_sdk::identifier::mask;
-use serde::Serialize;
 
 use self::figures::{CompareArgs, ExplainArgs, PurgeArgs, RfmArgs};
 use super::exit::{CliError, Exit};
@@ -76,18 +75,6 @@ pub struct PreviewArgs {
     most: usize,
 }
 
-#[derive(Serialize)]
-struct Counted {
-    audience: String,
-    as_of: DateTime<Utc>,
-    customers: u64,
-    inactive: u64,
-    unknown: u64,
-    /// Models fitted for `theta = "fit"`.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    fitted: Vec<segment::FittedModel>,
-}
-
 /// # Errors
 /// Config or warehouse.
 pub async fn run(global: &Global, command: SegmentCommand) -> anyhow::Result<Exit> {
@@ -120,41 +107,27 @@ async fn count_inactive(global: &Global, args: CountArgs) -> anyhow::Result<Exit
     let counted = if let Some(orders) = &args.orders {
         let definition = definition.as_ref().expect("clap requires it with --orders");
         let counted = segment::count_from_events_csv(orders, definition, as_of).await?;
-        Counted {
-            audience: args.which.audience.unwrap_or_else(|| "orders".to_owned()),
-            as_of,
-            customers: counted.customers,
-            inactive: counted.inactive,
-            unknown: counted.unknown,
-            fitted: counted.fitted,
-        }
+        segment::Count { audience: Some(args.which.audience.unwrap_or_else(|| "orders".to_owned())), ..counted }
     } else {
         let (config, _) = load(global)?;
         let key = audience_key(&config, args.which.audience.as_deref())?;
         let definition = definition.as_ref().unwrap_or(&config.audience(&key)?.inactive);
         let source = warehouse::open(&config.warehouse).await?;
         let mapping = segment::resolve(&*source, &config.warehouse).await?;
-        let counted = segment::count(&*source, &mapping, definition, as_of).await?;
-        Counted {
-            audience: key,
-            as_of,
-            customers: counted.customers,
-            inactive: counted.inactive,
-            unknown: counted.unknown,
-            fitted: counted.fitted,
-        }
+        segment::Count { audience: Some(key), ..segment::count(&*source, &mapping, definition, as_of).await? }
     };
     if args.json {
         print_json(&counted)?;
     } else {
         println!(
-            "{} as of {}: {} of {} customers inactive ({}), {} unknown",
-            counted.audience,
+            "{} as of {}: {} of {} customers inactive ({}); {} more have no data to judge them by, {} in all",
+            counted.audience.as_deref().unwrap_or_default(),
             as_of.format("%Y-%m-%d"),
             count(counted.inactive),
             count(counted.customers),
             super::table::share(counted.inactive, counted.customers),
-            count(counted.unknown)
+            count(counted.unknown),
+            count(counted.total)
         );
         for fitted in &counted.fitted {
             println!(

@@ -1,5 +1,6 @@
 //! `reveil status`: what each audience holds, what waits for a verdict, when it ran last.
 
+use chrono::{DateTime, Utc};
 use clap::Args;
 use serde::Serialize;
 
@@ -9,6 +10,7 @@ use super::setup::{Global, engine, print_json};
 use super::table::{Align, Table, count};
 use crate::store::model::RunState;
 use crate::sync::{Engine, Unstoppable};
+use crate::vault::{CredentialExpiry, credential_expiries, expiry_of};
 
 /// See the module.
 #[derive(Debug, Args)]
@@ -37,6 +39,8 @@ struct Line {
     rejected: u64,
     pending_members: u64,
     ledger_bytes: u64,
+    /// When the sealed credential ends, as far as the platform says; renewed before, where that can be.
+    credential_expires_at: Option<DateTime<Utc>>,
     last_run: Option<String>,
     last_state: Option<RunState>,
 }
@@ -58,10 +62,11 @@ pub async fn run(global: &Global, args: StatusArgs) -> anyhow::Result<Exit> {
             engine.refresh(key, &Unstoppable, &*progress).await?;
         }
     }
+    let expiries = credential_expiries(&engine.store).await?;
     let mut lines = Vec::new();
     for key in &keys {
         for name in &engine.config.audience(key)?.destinations {
-            lines.push(line(&engine, key, name).await?);
+            lines.push(line(&engine, key, name, &expiries).await?);
         }
     }
     if args.json {
@@ -93,11 +98,18 @@ pub async fn run(global: &Global, args: StatusArgs) -> anyhow::Result<Exit> {
         ]);
     }
     print!("{}", table.render(0));
+    let mut told = std::collections::BTreeSet::new();
+    for line in &lines {
+        if let Some(end) = line.credential_expires_at.filter(|_| told.insert(&line.destination)) {
+            let days = (end - engine.clock.now()).num_days();
+            println!("{}: the credential ends {} ({days} days)", line.destination, end.format("%Y-%m-%d %H:%M UTC"));
+        }
+    }
     Ok(Exit::Done)
 }
 
-async fn line(engine: &Engine, key: &str, name: &str) -> anyhow::Result<Line> {
-    let connector = engine.config.destination(name)?.connector.clone();
+async fn line(engine: &Engine, key: &str, name: &str, expiries: &[CredentialExpiry]) -> anyhow::Result<Line> {
+    let config = engine.config.destination(name)?;
     let temp = std::env::temp_dir();
     let (stats, pending) = tokio::task::block_in_place(|| {
         let ledger = engine.ledgers.peek(key, name, &temp)?;
@@ -115,7 +127,8 @@ async fn line(engine: &Engine, key: &str, name: &str) -> anyhow::Result<Line> {
     Ok(Line {
         audience: key.to_owned(),
         destination: name.to_owned(),
-        connector,
+        connector: config.connector.clone(),
+        credential_expires_at: expiry_of(expiries, config),
         platform_id: engine.store.audience(key, name).await?.map(|audience| audience.id),
         held: stats.held,
         uncertain: stats.uncertain,

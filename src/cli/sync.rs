@@ -81,6 +81,7 @@ pub async fn run(global: &Global, args: SyncArgs) -> anyhow::Result<Exit> {
             wait: args.wait,
             max_removal_ratio: args.max_removal_ratio,
             fail_on_reject_ratio: args.fail_on_reject_ratio,
+            origin: None,
         },
         dedup_key: None,
     };

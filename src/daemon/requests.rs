@@ -31,6 +31,8 @@ pub struct RunOptions {
     pub wait: bool,
     pub max_removal_ratio: Option<f64>,
     pub fail_on_reject_ratio: Option<f64>,
+    /// Who or what asked, in the caller's own words.
+    pub origin: Option<String>,
 }
 
 impl RunOptions {

@@ -236,7 +236,7 @@ async fn projections(
             "chosen for the demo",
         )?;
         inputs.set(Field::Cap, Distribution::Point(12.0), "12 impressions a person in 30 days")?;
-        known.apply(&mut inputs)?;
+        known.apply(&engine.config.roi, &mut inputs)?;
         projections.push(project(&inputs));
     }
     Ok(projections)

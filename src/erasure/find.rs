@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use chrono::{DateTime, Utc};
 use reveil_sdk::{Batch, Consent, MemberBuf, MemberKey, Operation};
 
 use super::suppression::Matcher;
@@ -32,6 +33,20 @@ pub(crate) fn traces(ledger: &Ledger, matcher: &Matcher) -> Result<Traces> {
     })?;
     ledger.each_journalled(|member| traces.journalled |= matcher.is_of(member))?;
     Ok(traces)
+}
+
+/// What the journal tells of removals of the person: how many members, and when the last. An earlier try, or a sync,
+/// may have sent them.
+pub(crate) fn removed(ledger: &Ledger, matcher: &Matcher) -> Result<(u64, Option<DateTime<Utc>>)> {
+    let mut members = std::collections::HashSet::new();
+    let mut last = None;
+    ledger.each_removed(|member, at| {
+        if matcher.is_of(member) {
+            members.insert(member.key());
+            last = last.max(Some(at));
+        }
+    })?;
+    Ok((members.len() as u64, last))
 }
 
 /// What to do about a person in one ledger.

@@ -12,16 +12,17 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tracing::{info, warn};
 
-use super::find::{traces, work};
+use super::find::{removed, traces, work};
 use super::receipt::{Receipt, Signer, Statement};
 use super::request::{open_matcher, suppress_linked};
 use super::{State, Step};
-use crate::ledger::Ledger;
+use crate::ledger::{Ledger, LedgerError};
 use crate::store::forget::{ForgetRequest, ForgetTarget};
 use crate::sync::Engine;
 use crate::sync::confirm::confirm;
 use crate::sync::control::RunControl;
 use crate::sync::destination::Destination;
+use crate::sync::error::SyncError;
 use crate::sync::progress::Progress;
 use crate::sync::upload::{Mode, Uploader};
 use crate::transport::retry::RetryPolicy;
@@ -29,6 +30,8 @@ use crate::transport::retry::RetryPolicy;
 /// Asynchronous platforms take half an hour and more to decide.
 const ASK_AGAIN: TimeDelta = TimeDelta::minutes(30);
 
+/// A run or the erasure at another destination holds the audience.
+const BUSY: TimeDelta = TimeDelta::seconds(5);
 /// Of ledgers that replicas share.
 const OLD_GENERATIONS: &str = "the shared ledger's last generation, which the store drops a day later";
 
@@ -83,6 +86,10 @@ pub(crate) async fn remove_from(
             target.state = State::Blocked.name().to_owned();
             Step::Again(missing)
         }
+        Err(error) if is_busy(&error) => {
+            target.attempts -= 1;
+            return Ok(Step::Later(BUSY));
+        }
         Err(error) => {
             let text = format!("{error:#}");
             warn!(
@@ -115,6 +122,13 @@ pub(crate) async fn remove_from(
         );
     }
     Ok(step)
+}
+
+fn is_busy(error: &anyhow::Error) -> bool {
+    error.chain().any(|cause| {
+        matches!(cause.downcast_ref::<SyncError>(), Some(SyncError::Busy))
+            || cause.downcast_ref::<LedgerError>().is_some_and(LedgerError::is_locked)
+    })
 }
 
 enum Carried {
@@ -169,6 +183,10 @@ impl Removal<'_> {
             work.remove.len()
         );
         suppress_linked(engine, request, &work).await?;
+        // The journal knows it also when an earlier try ended before it could be written down.
+        let (members, at) = with(&ledger, |ledger| removed(ledger, &matcher))?;
+        progressed.members = progressed.members.max(members);
+        progressed.removed_at = progressed.removed_at.or(at);
         with(&ledger, |ledger| {
             for batch in [&work.remove, &work.refused].into_iter().filter(|batch| !batch.is_empty()) {
                 ledger.erase(batch)?;

@@ -4,10 +4,12 @@ use std::collections::HashSet;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use chrono::TimeDelta;
 use reveil_sdk::MemberKey;
 use serde::Serialize;
 use serde_json::{Value, json};
 use tracing::info;
+use utoipa::ToSchema;
 
 use super::find::{Work, look};
 use super::identify::{Forms, Given, GivenFault, marks};
@@ -16,6 +18,7 @@ use super::suppression::{Mark, Marker, Matcher};
 use super::{JOB, State, Step};
 use crate::assignment;
 use crate::config::warehouse::Field;
+use crate::store::claims::{JobEnd, Limits};
 use crate::store::forget::{ForgetRequest, ForgetTarget};
 use crate::store::jobs::{Job, NewJob};
 use crate::store::model::RunState;
@@ -39,7 +42,8 @@ pub enum RequestError {
 }
 
 /// A request as it is shown.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, ToSchema)]
+#[schema(as = ForgetRequest)]
 pub struct RequestStatus {
     pub id: String,
     pub reference: Option<String>,
@@ -47,21 +51,27 @@ pub struct RequestStatus {
     pub requested_at: chrono::DateTime<chrono::Utc>,
     pub requested_by: String,
     /// Identifiers given, by kind.
+    #[schema(value_type = Object)]
     pub identifiers: Value,
     pub targets: Vec<TargetStatus>,
+    /// One from each platform that has let go of them, signed by this installation.
+    #[schema(value_type = Vec<Object>)]
     pub receipts: Vec<Value>,
     /// What no request can reach.
+    #[schema(value_type = Vec<String>)]
     pub not_covered: &'static [&'static str],
 }
 
 /// One audience at one destination.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, ToSchema)]
+#[schema(as = ForgetTarget)]
 pub struct TargetStatus {
     pub audience: String,
     pub destination: String,
     pub state: String,
     pub attempts: u32,
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(required = false)]
     pub error: Option<String>,
 }
 
@@ -147,27 +157,23 @@ pub async fn work(
 ) -> anyhow::Result<Step> {
     let id = job.payload["request"].as_str().unwrap_or_default();
     let Some(request) = engine.store.forget_request(id).await? else { return Ok(Step::Done) };
-    match (&job.audience, &job.destination) {
-        (Some(audience), Some(destination)) => {
-            let targets = engine.store.forget_targets(id).await?;
-            let target =
-                targets.into_iter().find(|target| target.audience == *audience && target.destination == *destination);
-            let Some(mut target) = target.filter(|target| target.state != State::Erased.name()) else {
-                return Ok(Step::Done);
-            };
-            let step = remove_from(engine, &request, &mut target, control, progress).await?;
-            settle(engine, id).await?;
-            Ok(step)
-        }
-        _ => {
-            find(engine, &request).await?;
-            settle(engine, id).await?;
-            Ok(Step::Done)
-        }
-    }
+    let (Some(audience), Some(destination)) = (&job.audience, &job.destination) else {
+        find(engine, &request).await?;
+        settle(engine, id).await?;
+        return Ok(Step::Done);
+    };
+    let is_it = |target: &ForgetTarget| target.audience == *audience && target.destination == *destination;
+    let target = engine.store.forget_targets(id).await?.into_iter().find(is_it);
+    let Some(mut target) = target.filter(|target| target.state != State::Erased.name()) else {
+        return Ok(Step::Done);
+    };
+    let step = remove_from(engine, &request, &mut target, control, progress).await?;
+    settle(engine, id).await?;
+    Ok(step)
 }
 
-/// Carries a request as far as it goes now, in this process.
+/// Carries a request as far as it goes now, in this process: takes its jobs out of the queue by the rules that hold for
+/// every worker. What somebody else works on is left to them.
 ///
 /// # Errors
 /// The state's, or a ledger that cannot be read.
@@ -179,21 +185,72 @@ pub async fn carry_out(
 ) -> anyhow::Result<RequestStatus> {
     let request =
         engine.store.forget_request(id).await?.ok_or_else(|| anyhow::anyhow!("there is no request `{id}`"))?;
-    if request.state == State::Requested.name() {
-        find(engine, &request).await?;
-    }
-    let request = engine.store.forget_request(id).await?.unwrap_or(request);
-    for mut target in engine.store.forget_targets(id).await? {
+    find(engine, &request).await?;
+    for target in engine.store.forget_targets(id).await? {
         if target.state != State::Erased.name() {
-            remove_from(engine, &request, &mut target, control, progress).await?;
+            let wanted = job(id, Some((&target.audience, &target.destination)), engine.clock.now());
+            take_up(engine, &wanted, control, progress).await?;
         }
     }
     settle(engine, id).await?;
     status(engine, id).await
 }
 
+/// Between two signs of life of a job in the foreground, and how long it is believed alive without.
+const BEAT: std::time::Duration = std::time::Duration::from_secs(20);
+const LEASE: TimeDelta = TimeDelta::seconds(120);
+/// Before the queue tries again what failed here.
+const RETRY: TimeDelta = TimeDelta::minutes(5);
+
+async fn take_up(
+    engine: &Engine,
+    wanted: &NewJob,
+    control: &dyn RunControl,
+    progress: &dyn Progress,
+) -> anyhow::Result<()> {
+    let now = engine.clock.now();
+    let queued = engine.store.enqueue(wanted, now).await?.job;
+    // It may be waiting for its next try.
+    engine.store.bring_forward(&queued.id, now).await?;
+    let owner = format!("forget-{}", std::process::id());
+    let Some(claim) = engine.store.claim_job(&queued.id, &owner, LEASE, now, &Limits::default()).await? else {
+        progress.note(&format!(
+            "{}: another run has {}; the erasure there follows it",
+            wanted.destination.as_deref().unwrap_or_default(),
+            wanted.audience.as_deref().unwrap_or_default()
+        ));
+        return Ok(());
+    };
+    let step = {
+        let work = work(engine, &claim.job, control, progress);
+        tokio::pin!(work);
+        loop {
+            tokio::select! {
+                step = &mut work => break step,
+                () = tokio::time::sleep(BEAT) => {
+                    engine.store.heartbeat(&claim, LEASE, engine.clock.now()).await?;
+                }
+            }
+        }
+    };
+    let now = engine.clock.now();
+    match step {
+        Ok(Step::Done) => engine.store.finish(&claim, &JobEnd::Done(json!({})), now).await?,
+        Ok(Step::Later(pause)) => engine.store.release(&claim, now + pause, None).await?,
+        Ok(Step::Again(why)) => engine.store.release(&claim, now + RETRY, Some(&why)).await?,
+        Err(error) => {
+            engine.store.release(&claim, now + RETRY, Some(&error.to_string())).await?;
+            return Err(error);
+        }
+    };
+    Ok(())
+}
+
 /// Looks through every ledger there is and writes down where the person is; queues a job for each place.
 async fn find(engine: &Engine, request: &ForgetRequest) -> anyhow::Result<()> {
+    if request.state != State::Requested.name() {
+        return Ok(());
+    }
     let mut matcher = open_matcher(engine, request)?;
     let places = places(engine).await?;
     let temp = Scratch::fixed(&engine.config.state_dir.join(format!("erasure-{}", std::process::id())))?;
@@ -234,7 +291,12 @@ async fn find(engine: &Engine, request: &ForgetRequest) -> anyhow::Result<()> {
     engine.store.suppress(&marks, &request.id, now).await?;
     let mut detail = request.detail.clone();
     detail[MATCH] = STANDARD.encode(matcher.marks.iter().flatten().copied().collect::<Vec<u8>>()).into();
+    let known = engine.store.forget_targets(&request.id).await?;
     for (audience, destination) in &found {
+        // Another process looked too.
+        if known.iter().any(|known| known.audience == *audience && known.destination == *destination) {
+            continue;
+        }
         let target = ForgetTarget {
             request_id: request.id.clone(),
             audience: audience.clone(),

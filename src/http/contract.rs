@@ -297,6 +297,6 @@ fn read<T: DeserializeOwned>(location: &'static str, value: Value) -> Result<T, 
     serde_path_to_error::deserialize(value).map_err(|error| {
         let path = error.path().to_string();
         let field = if path == "." { String::new() } else { format!("/{}", path.replace('.', "/")) };
-        Problem::invalid(vec![fault_of(location, &field, error.inner().to_string())])
+        Problem::unprocessable(vec![fault_of(location, &field, error.inner().to_string())])
     })
 }

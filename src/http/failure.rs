@@ -4,6 +4,7 @@ use tracing::{error, warn};
 
 use super::problem::{Code, FieldFault, Problem};
 use crate::config::Faults;
+use crate::daemon::requests::RequestError;
 use crate::ledger::LedgerError;
 use crate::store::StoreError;
 use crate::sync::SyncError;
@@ -14,7 +15,7 @@ use crate::warehouse;
 pub fn of_store(error: &StoreError) -> Problem {
     match error {
         StoreError::Unknown { what, key } => Problem::not_found(what, key),
-        StoreError::Cursor(_) => Problem::invalid(vec![FieldFault {
+        StoreError::Cursor(_) => Problem::unprocessable(vec![FieldFault {
             location: "query",
             field: "cursor".to_owned(),
             message: "is not a cursor of this list; take next_cursor of a page, or leave it out".to_owned(),
@@ -29,6 +30,20 @@ pub fn of_store(error: &StoreError) -> Problem {
 impl From<StoreError> for Problem {
     fn from(error: StoreError) -> Self {
         of_store(&error)
+    }
+}
+
+impl From<RequestError> for Problem {
+    fn from(error: RequestError) -> Self {
+        match error {
+            RequestError::UnknownAudience(key) => Self::not_found("audience", &key),
+            RequestError::UnknownRun(id) => Self::not_found("run", &id),
+            RequestError::Ended(run) => {
+                Self::new(Code::RunEnded).detail(format!("the run ended as {}", run.state.name()))
+            }
+            RequestError::Store(error) => of_store(&error),
+            other => Self::new(Code::Unprocessable).detail(other.to_string()),
+        }
     }
 }
 

@@ -73,19 +73,22 @@ fn complete(document: &mut Value) {
 
 /// A parameter that is left out is not null.
 fn plain_parameters(operation: &mut Value) {
-    for parameter in operation["parameters"].as_array_mut().into_iter().flatten() {
-        let schema = &mut parameter["schema"];
-        if let Some(kinds) = schema["type"].as_array_mut() {
+    let parameters = operation.get_mut("parameters").and_then(Value::as_array_mut);
+    for parameter in parameters.into_iter().flatten() {
+        let Some(schema) = parameter.get_mut("schema") else { continue };
+        let kind = schema.get_mut("type").and_then(Value::as_array_mut).and_then(|kinds| {
             kinds.retain(|kind| kind != "null");
-            if let [one] = kinds.as_slice() {
-                schema["type"] = one.clone();
-            }
+            kinds.pop()
+        });
+        if let Some(kind) = kind {
+            schema["type"] = kind;
         }
-        if let Some(forms) = schema["oneOf"].as_array_mut() {
+        let form = schema.get_mut("oneOf").and_then(Value::as_array_mut).and_then(|forms| {
             forms.retain(|form| form["type"] != "null");
-            if let [one] = forms.as_slice() {
-                *schema = one.clone();
-            }
+            forms.pop()
+        });
+        if let Some(form) = form {
+            *schema = form;
         }
     }
 }
@@ -100,9 +103,12 @@ fn roles(operation: &mut Value) {
 
 fn responses(operation: &mut Value) {
     let secured = operation["security"][0]["token"].is_array();
-    let in_path = operation["parameters"].as_array().is_some_and(|all| all.iter().any(|one| one["in"] == "path"));
+    let is_in =
+        |place: &str| operation["parameters"].as_array().is_some_and(|all| all.iter().any(|one| one["in"] == place));
+    let in_path = is_in("path");
+    let in_query = is_in("query");
     let has_body = operation.get("requestBody").is_some();
-    let Some(responses) = operation["responses"].as_object_mut() else { return };
+    let Some(responses) = operation.get_mut("responses").and_then(Value::as_object_mut) else { return };
     for (status, response) in responses.iter_mut() {
         if status.starts_with('2') && response.get("$ref").is_none() {
             let headers = common_headers();
@@ -112,15 +118,18 @@ fn responses(operation: &mut Value) {
             response["headers"] = Value::Object(all);
         }
     }
-    let mut statuses = vec!["421", "422", "429", "500", "503"];
+    let mut statuses = vec!["400", "421", "429", "500", "503"];
     if secured {
         statuses.extend(["401", "403"]);
+    }
+    if in_query {
+        statuses.push("422");
     }
     if in_path {
         statuses.push("404");
     }
     if has_body {
-        statuses.extend(["400", "408", "413", "415"]);
+        statuses.extend(["408", "413", "415", "422"]);
     }
     for status in statuses {
         responses.entry(status).or_insert_with(|| json!({ "$ref": "#/components/responses/Problem" }));

@@ -23,9 +23,11 @@ pub enum Code {
     RequestTimeout,
     AudienceBusy,
     RunEnded,
+    NotYet,
     GuardRefused,
     KeyInUse,
     KeyReused,
+    Unprocessable,
     PayloadTooLarge,
     UnsupportedMediaType,
     WrongHost,
@@ -53,12 +55,18 @@ const fn facts(code: Code, status: StatusCode, title: &'static str, hint: &'stat
 }
 
 /// In the order of their status, so that the first of a status stands for it.
-static FACTS: [Facts; 26] = [
+static FACTS: [Facts; 28] = [
     facts(
         Code::MalformedRequest,
         StatusCode::BAD_REQUEST,
         "The request cannot be read",
         "send UTF-8 JSON; the detail says where reading stopped",
+    ),
+    facts(
+        Code::InvalidRequest,
+        StatusCode::BAD_REQUEST,
+        "The request does not fit its schema",
+        "`errors` lists every fault; the schema is in /v1/openapi.json",
     ),
     facts(
         Code::Unauthenticated,
@@ -104,6 +112,7 @@ static FACTS: [Facts; 26] = [
         "wait until it ends, or cancel it",
     ),
     facts(Code::RunEnded, StatusCode::CONFLICT, "The run has ended", "only queued and running runs can be cancelled"),
+    facts(Code::NotYet, StatusCode::CONFLICT, "Nothing can be said yet", "come back when a run has ended"),
     facts(
         Code::GuardRefused,
         StatusCode::CONFLICT,
@@ -135,10 +144,10 @@ static FACTS: [Facts; 26] = [
         "use the address it listens on, or add the name to server.allowed_hosts",
     ),
     facts(
-        Code::InvalidRequest,
+        Code::Unprocessable,
         StatusCode::UNPROCESSABLE_ENTITY,
-        "The request does not fit its schema",
-        "`errors` lists every fault; the schema is in /v1/openapi.json",
+        "The request is understood and cannot be carried out",
+        "`errors` says what would have to change",
     ),
     facts(
         Code::KeyReused,
@@ -288,9 +297,9 @@ impl Problem {
         };
         Self { errors, ..Self::new(Code::InvalidRequest).detail(detail) }
     }
-    /// One fault of the body.
-    pub fn body_fault(field: impl Into<String>, message: impl Into<String>) -> Self {
-        Self::invalid(vec![FieldFault { location: "body", field: field.into(), message: message.into() }])
+    /// Of the right form, and impossible all the same.
+    pub fn unprocessable(errors: Vec<FieldFault>) -> Self {
+        Self { code: Code::Unprocessable, ..Self::invalid(errors) }
     }
     #[must_use]
     pub fn detail(mut self, detail: impl Into<String>) -> Self {

@@ -177,16 +177,22 @@ impl Schemas {
             if found.is_empty() {
                 return;
             }
-            let kinds = kinds(self.resolve(form));
-            let same_kind = kinds.iter().any(|kind| is_kind(value, kind));
+            let same_kind = self.all_kinds(form).iter().any(|kind| is_kind(value, kind));
             if same_kind && nearest.as_ref().is_none_or(|best| found.len() < best.len()) {
                 nearest = Some(found);
             }
         }
-        let forms = forms.iter().flat_map(|form| kinds(self.resolve(form))).map(article).collect::<Vec<_>>();
+        let forms = forms.iter().flat_map(|form| self.all_kinds(form)).map(article).collect::<Vec<_>>();
         faults.extend(nearest.unwrap_or_else(|| {
             vec![(at.to_owned(), format!("is {}, not {}", article(kind_of(value)), forms.join(" or ")))]
         }));
+    }
+
+    /// The types a schema or any of its forms names.
+    fn all_kinds<'a>(&'a self, schema: &'a Value) -> Vec<&'a str> {
+        let schema = self.resolve(schema);
+        let forms = ["oneOf", "anyOf"].into_iter().filter_map(|keyword| schema.get(keyword)?.as_array()).flatten();
+        kinds(schema).into_iter().chain(forms.flat_map(|form| self.all_kinds(form))).collect()
     }
 
     fn text_fault(&self, schema: &Value, text: &str) -> Option<String> {
@@ -197,12 +203,7 @@ impl Schemas {
         if let Some(most) = schema.get("maxLength").and_then(Value::as_u64).filter(|most| length > *most) {
             return Some(format!("is longer than {most} characters"));
         }
-        if let Some(pattern) = schema.get("pattern").and_then(Value::as_str)
-            && self.patterns.get(pattern).is_some_and(|regex| !regex.is_match(text))
-        {
-            return Some(format!("does not fit {pattern}"));
-        }
-        match schema.get("format").and_then(Value::as_str) {
+        let odd = match schema.get("format").and_then(Value::as_str) {
             Some("date-time") if DateTime::parse_from_rfc3339(text).is_err() => {
                 Some("is not an instant; write 2026-01-01T12:00:00Z".to_owned())
             }
@@ -210,7 +211,16 @@ impl Schemas {
                 Some("is not a date; write 2026-01-01".to_owned())
             }
             _ => None,
+        };
+        if odd.is_some() {
+            return odd;
         }
+        if let Some(pattern) = schema.get("pattern").and_then(Value::as_str)
+            && self.patterns.get(pattern).is_some_and(|regex| !regex.is_match(text))
+        {
+            return Some(format!("does not fit {pattern}"));
+        }
+        None
     }
 }
 

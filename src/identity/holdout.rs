@@ -6,11 +6,13 @@
 use std::io;
 use std::path::Path;
 
+use reveil_sdk::MemberKey;
 use sha2::{Digest, Sha256};
 
 use super::bitmap::Bitmap;
 use super::builder::Identity;
 use crate::ledger::spill::SpillWriter;
+use crate::sync::member_key::member_key;
 
 /// Parts for the ids of linked customers.
 const PARTS: usize = 256;
@@ -43,12 +45,20 @@ pub struct HoldoutBuilder<'a> {
     arms: Vec<Arm>,
     held: Bitmap,
     linked_ids: SpillWriter,
+    /// Of the member keys, when units are to be known by one.
+    secret: Option<&'a [u8; 32]>,
 }
 
 impl<'a> HoldoutBuilder<'a> {
     /// A unit is held out if any arm holds it: the universal holdout and the experiment's own, for instance.
     pub fn create(identity: &'a Identity, dir: &Path, arms: Vec<Arm>) -> io::Result<Self> {
-        Ok(Self { identity, arms, held: Bitmap::default(), linked_ids: SpillWriter::create(dir, PARTS)? })
+        Ok(Self { identity, arms, held: Bitmap::default(), linked_ids: SpillWriter::create(dir, PARTS)?, secret: None })
+    }
+    /// Makes [`Holdout::unit_key`] answer.
+    #[must_use]
+    pub fn with_unit_keys(mut self, secret: &'a [u8; 32]) -> Self {
+        self.secret = Some(secret);
+        self
     }
     /// Every customer of the identity graph has to come, in any order, or units get another key.
     pub fn push(&mut self, index: u32, customer_id: &str) -> io::Result<()> {
@@ -65,7 +75,7 @@ impl<'a> HoldoutBuilder<'a> {
     }
     pub fn finish(mut self) -> io::Result<Holdout> {
         let ids = self.linked_ids.finish()?;
-        let mut bytes = Vec::new();
+        let (mut bytes, mut units) = (Vec::new(), Vec::new());
         for part in 0..ids.parts() {
             ids.read(part, &mut bytes)?;
             let mut members = Vec::new();
@@ -82,26 +92,36 @@ impl<'a> HoldoutBuilder<'a> {
                 if self.arms.iter().any(|arm| arm.holds(smallest)) {
                     self.held.set(root, true);
                 }
+                if let Some(secret) = self.secret {
+                    units.push((root, member_key(secret, smallest)));
+                }
             }
         }
+        units.sort_unstable_by_key(|(root, _)| *root);
         // A root comes before its members, so its bit is final when they look.
         for index in self.identity.linked.iter() {
             let held = self.held.get(self.identity.unit(index));
             self.held.set(index, held);
         }
-        Ok(Holdout { held: self.held })
+        Ok(Holdout { held: self.held, units })
     }
 }
 
-/// Who is withheld: one bit per customer.
+/// Who is withheld: one bit per customer. And the keys of units of several, 16 bytes each.
 #[derive(Debug, Clone)]
 pub struct Holdout {
     held: Bitmap,
+    units: Vec<(u32, MemberKey)>,
 }
 
 impl Holdout {
     pub fn held_out(&self, index: u32) -> bool {
         self.held.get(index)
+    }
+    /// The member key of the unit's smallest id; `None` for a customer alone, whose own key it would be.
+    pub fn unit_key(&self, unit: u32) -> Option<MemberKey> {
+        let found = self.units.binary_search_by_key(&unit, |(root, _)| *root).ok()?;
+        Some(self.units[found].1)
     }
     /// Customers withheld.
     pub fn count(&self) -> u64 {

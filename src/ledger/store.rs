@@ -170,6 +170,23 @@ impl Ledger {
     pub(crate) fn erase(&mut self, members: &Batch) -> Result<()> {
         self.write(|ledger| ledger.journal.forget(members))
     }
+    /// Hands out every member whose removal the platform took, and when, as far as the journal reaches back.
+    pub(crate) fn each_removed(&self, mut take: impl FnMut(MemberRef<'_>, DateTime<Utc>)) -> Result<()> {
+        for entry in &self.journal.entries {
+            let (Action::Send(Operation::Remove, _), Status::Accepted { at, rejected, .. }) =
+                (entry.action, &entry.status)
+            else {
+                continue;
+            };
+            let at = DateTime::from_timestamp(*at, 0).unwrap_or_default();
+            for (index, member) in (0_u32..).zip(self.journal.batch(entry)?.iter()) {
+                if rejected.binary_search(&index).is_err() {
+                    take(member, at);
+                }
+            }
+        }
+        Ok(())
+    }
     /// Hands out every member whose bytes lie in the journal, whatever became of their batch.
     pub(crate) fn each_journalled(&self, mut take: impl FnMut(MemberRef<'_>)) -> Result<()> {
         for entry in &self.journal.entries {
@@ -257,7 +274,9 @@ impl Ledger {
         let mut journal = self.journal.copy_tail(settled, next.journal_path(&self.dir))?;
         disk::sync_dir(&self.dir)?;
         match &self.shared {
-            None => drop(local::write_manifest(&self.dir, next.number, journal.next_seq)?),
+            None => {
+                local::write_manifest(&self.dir, next.number, journal.next_seq)?;
+            }
             Some(shared) => journal.appender = Some(shared.publish(&next, Some(&base), &journal)?),
         }
         // From here on the new files are the ledger.

@@ -12,7 +12,9 @@ use crate::roi::plan::grouped;
 use crate::roi::request::measure::Assignment;
 use crate::roi::request::{MeasureAnswer, MeasureRequest, ProjectAnswer, ProjectRequest, RequestError};
 use crate::roi::{Currency, Inputs};
+use crate::store::experiments::MeasuredExperiment;
 use crate::sync::Engine;
+use crate::sync::gather::arms as draws;
 
 /// Why there is no answer.
 #[derive(Debug, thiserror::Error)]
@@ -76,8 +78,7 @@ fn inputs(
     let people = learned.map_or(0, |(_, known)| known.people);
     let mut inputs = request.begin(slug, people, learned.and_then(|(_, known)| known.currency))?;
     if let Some((engine, known)) = learned {
-        engine.config.roi.apply(&mut inputs)?;
-        known.apply(&mut inputs)?;
+        known.apply(&engine.config.roi, &mut inputs)?;
         if known.before_rules && request.inactives.is_none() {
             inputs.warnings.push(format!(
                 "The {people} inactives were counted before consent and the other rules, because {} was never synced: \
@@ -116,7 +117,7 @@ pub async fn measure(
     let aov = request.aov.map(|aov| aov.0).or_else(|| outcome.aov());
     let share = Some(outcome.planned_holdout_share).filter(|share| *share > 0.0 && *share < 1.0);
     // While windows run, every look is one of many.
-    let mut experiment = request.experiment(outcome.arms(), aov, share, outcome.windows_open > 0);
+    let mut experiment = request.experiment(outcome.arms(), aov, share, outcome.windows_open > 0 || !outcome.covered);
     let mut warnings = warnings(&outcome);
     let flights = engine.store.deliveries().await.map_err(anyhow::Error::from)?;
     let until = end(&outcome, question.as_of);
@@ -127,9 +128,39 @@ pub async fn measure(
         warnings.push(format!("{foreign} flight(s) paid in another currency are not in the cost: give the cost."));
     }
     let measurement = read(&experiment).map_err(RequestError::from)?;
+    if outcome.windows_open == 0 && outcome.covered && !measurement.sample_ratio.blocked {
+        remember(engine, audience, &outcome, request.reached_share.map(|share| share.0)).await?;
+    }
     let revenue = outcome.revenue.filter(|_| !measurement.sample_ratio.blocked);
     let assignment = Some(Assignment { audience: audience.clone(), outcome, aov, cost: experiment.money.cost });
     Ok((experiment, MeasureAnswer { measurement, revenue, currency: currency.code().to_owned(), assignment, warnings }))
+}
+
+/// Keeps what a finished experiment came to: the next projections learn the lift from it.
+async fn remember(engine: &Engine, audience: &str, outcome: &Outcome, reached: Option<f64>) -> anyhow::Result<()> {
+    let arms = outcome.arms();
+    let reached = match reached {
+        Some(share) => Some((share, "given")),
+        None => Known::of_state(engine, audience).await?.reached(&engine.config.roi, arms.treated)?,
+    };
+    let Some((reached_share, reached_source)) = reached else { return Ok(()) };
+    let salts: Vec<String> = draws(&engine.config, audience)?.into_iter().map(|draw| draw.salt).collect();
+    let measured = MeasuredExperiment {
+        audience: audience.to_owned(),
+        salts: salts.join(" "),
+        as_of: outcome.as_of,
+        window_days: outcome.window_days,
+        first_day: outcome.first_assigned,
+        last_day: outcome.last_assigned,
+        treated: arms.treated,
+        treated_buyers: arms.treated_buyers,
+        holdout: arms.holdout,
+        holdout_buyers: arms.holdout_buyers,
+        reached_share,
+        reached_source: reached_source.to_owned(),
+    };
+    engine.store.save_experiment(&measured).await?;
+    Ok(())
 }
 
 /// The first day on which nothing counts any more.
@@ -144,6 +175,14 @@ fn warnings(outcome: &Outcome) -> Vec<String> {
             "The window of {} persons has not ended: they count with what they did so far, and the always-valid \
              interval decides.",
             grouped(outcome.windows_open)
+        ));
+    }
+    if !outcome.covered {
+        let last =
+            outcome.last_purchase.map_or("there is none in all this time".to_owned(), |day| format!("it is of {day}"));
+        warnings.push(format!(
+            "The warehouse's last purchase lies before the end of the windows ({last}): buyers since are missing from both \
+             arms, and the always-valid interval decides. Load newer orders before you conclude."
         ));
     }
     if outcome.share_changed {

@@ -1,20 +1,21 @@
 //! What everybody assigned did since, arm by arm: the warehouse's purchases joined to the assignment.
 //!
 //! By intention to treat: whoever was assigned counts in the arm of the first day, matched or not, in the audience
-//! still or not, row gone or not. The warehouse adds purchases up per customer and day; they are scattered by member
-//! key to a temporary file that nobody else can open and joined part by part, so memory stays small whatever the sizes.
-//! No identifier leaves this module.
+//! still or not, row gone or not. A person here is a unit of the assignment: a household bought when one of it did, within
+//! the window that began with the first of it. The warehouse adds purchases up per customer and day; they are scattered
+//! by member key to a temporary file that nobody else can open, joined part by part, scattered again by unit, and counted
+//! part by part, so memory stays small whatever the sizes. No identifier leaves this module.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::path::Path;
 
 use chrono::{DateTime, Duration, Utc};
-use reveil_sdk::MemberKey;
 
 use crate::assignment::{self, Arm, AssignmentError, Assignments, PLANNED_SCALE, Record, day_of};
 use crate::config::WarehouseConfig;
 use crate::ledger::spill::{Spill, SpillWriter};
+use crate::report::history::QUIET_DAYS;
 use crate::roi::measure::ALPHA;
 use crate::roi::measure::revenue::{RevenueTest, WINSORISE_AT};
 pub use crate::roi::measure::{ArmOutcome, Outcome};
@@ -31,6 +32,9 @@ pub const BEFORE_DAYS: u32 = 365;
 /// Parts of the join, by the key's first byte.
 const PARTS: usize = 256;
 const ROW: usize = 12 + 2 + 4 + 8;
+/// A row of a unit: its key, what it is, and the rest of a purchase or of an assignment.
+const UNIT_ROW: usize = 12 + 1 + 2 + 4 + 8;
+const PURCHASE: u8 = 2;
 
 /// Why it could not be measured.
 #[derive(Debug, thiserror::Error)]
@@ -56,16 +60,11 @@ pub struct Question {
     pub cap_minor: Option<f64>,
 }
 
-/// What is known of the assigned before the warehouse is asked.
+/// Days on which somebody was assigned, and how many customers.
 #[derive(Debug, Clone, Copy)]
 struct Assigned {
     first: u16,
     last: u16,
-    persons: u64,
-    /// Sum of the planned probabilities, in 1/[`PLANNED_SCALE`].
-    planned: u64,
-    changed: bool,
-    open: u64,
 }
 
 /// Measures an audience's present experiment; `None` when no sync has assigned anybody yet.
@@ -100,38 +99,41 @@ pub async fn outcome(
     temp: &Path,
     question: Question,
 ) -> Result<Option<Outcome>, LiftError> {
-    let Some(assigned) = tokio::task::block_in_place(|| survey(file, question))? else { return Ok(None) };
+    let Some(assigned) = tokio::task::block_in_place(|| survey(file))? else { return Ok(None) };
     let from = midnight(assigned.first) - Duration::days(BEFORE_DAYS.into());
     let until = (midnight(assigned.last) + Duration::days(question.window_days.into())).min(question.as_of);
-    let spill = scatter(source, &outcome_query(warehouse, from, until, source.dialect())?, secret, temp).await?;
-    tokio::task::block_in_place(|| join(file, &spill, assigned, question)).map(Some)
+    let sql = outcome_query(warehouse, from, until, source.dialect())?;
+    let (spill, last_purchase) = scatter(source, &sql, secret, temp).await?;
+    let outcome = tokio::task::block_in_place(|| count(&by_unit(file, &spill, temp)?, assigned, question))?;
+    // The data end before the last window does: what happened since is not seen.
+    let covered = last_purchase.is_some_and(|last| midnight(last) + Duration::days(QUIET_DAYS) >= until);
+    let last_purchase = last_purchase.map(|last| midnight(last).date_naive());
+    Ok(Some(Outcome { last_purchase, covered, ..outcome }))
 }
 
 fn midnight(day: u16) -> DateTime<Utc> {
     DateTime::from_timestamp(i64::from(day) * 86_400, 0).expect("a u16 of days is a date")
 }
 
-fn survey(file: &Path, question: Question) -> Result<Option<Assigned>, AssignmentError> {
+fn survey(file: &Path) -> Result<Option<Assigned>, AssignmentError> {
     let Some(mut records) = Assignments::open(file)? else { return Ok(None) };
-    let today = u32::from(day_of(question.as_of));
-    let mut known: Option<(Assigned, u32)> = None;
+    let mut known: Option<Assigned> = None;
     while let Some(record) = records.next()? {
-        let (assigned, planned) = known.get_or_insert((
-            Assigned { first: record.day, last: record.day, persons: 0, planned: 0, changed: false, open: 0 },
-            record.planned,
-        ));
+        let assigned = known.get_or_insert(Assigned { first: record.day, last: record.day });
         assigned.first = assigned.first.min(record.day);
         assigned.last = assigned.last.max(record.day);
-        assigned.persons += 1;
-        assigned.planned += u64::from(record.planned);
-        assigned.changed |= record.planned != *planned;
-        assigned.open += u64::from(u32::from(record.day) + question.window_days > today);
     }
-    Ok(known.map(|(assigned, _)| assigned))
+    Ok(known)
 }
 
-/// Reads the purchases into parts by member key.
-async fn scatter(source: &dyn Source, sql: &str, secret: &[u8; 32], temp: &Path) -> Result<Spill, LiftError> {
+/// Reads the purchases into parts by member key; and the last day on which anybody bought.
+async fn scatter(
+    source: &dyn Source,
+    sql: &str,
+    secret: &[u8; 32],
+    temp: &Path,
+) -> Result<(Spill, Option<u16>), LiftError> {
+    let mut last_purchase = None;
     let mut spill = SpillWriter::create(temp, PARTS)?;
     let mut batches = source.query(sql).await?;
     let mut text = String::new();
@@ -147,94 +149,141 @@ async fn scatter(source: &dyn Source, sql: &str, secret: &[u8; 32], temp: &Path)
             let key = member_key(secret, id);
             let orders = orders.i64(row).and_then(|orders| u32::try_from(orders).ok()).unwrap_or(0);
             let revenue = revenue.i64(row).unwrap_or(0);
+            if orders > 0 {
+                last_purchase = last_purchase.max(Some(day));
+            }
             let part = usize::from(key.0[0]);
             spill.push(part, &[&key.0, &day.to_le_bytes(), &orders.to_le_bytes(), &revenue.to_le_bytes()])?;
         }
     }
-    Ok(spill.finish()?)
+    Ok((spill.finish()?, last_purchase))
 }
 
-/// What one customer did.
-#[derive(Debug, Clone, Copy, Default)]
-struct Did {
+/// Puts every assignment, and the purchases of the assigned, into parts by unit.
+fn by_unit(file: &Path, purchases: &Spill, temp: &Path) -> Result<Spill, LiftError> {
+    let mut out = SpillWriter::create(temp, PARTS)?;
+    let Some(mut records) = Assignments::open(file)? else { return Ok(out.finish()?) };
+    let (mut rows, mut people) = (Vec::new(), Vec::<Record>::new());
+    let mut ahead = records.next()?;
+    for part in 0..purchases.parts() {
+        people.clear();
+        while let Some(record) = ahead.filter(|record| usize::from(record.key.0[0]) == part) {
+            people.push(record);
+            ahead = records.next()?;
+        }
+        for record in &people {
+            let kind = [u8::from(record.arm == Arm::Holdout)];
+            let rest = [record.day.to_le_bytes().as_slice(), &record.planned.to_le_bytes(), &[0; 8]].concat();
+            out.push(usize::from(record.unit.0[0]), &[&record.unit.0, &kind, &rest])?;
+        }
+        purchases.read(part, &mut rows)?;
+        for row in rows.as_chunks::<ROW>().0 {
+            let (key, rest) = row.split_first_chunk::<12>().expect("longer than a key");
+            let Ok(at) = people.binary_search_by_key(key, |record| record.key.0) else { continue };
+            let unit = people[at].unit;
+            out.push(usize::from(unit.0[0]), &[&unit.0, &[PURCHASE], rest])?;
+        }
+    }
+    Ok(out.finish()?)
+}
+
+/// One unit: how it was assigned, and what it did.
+#[derive(Debug, Clone, Copy)]
+struct Unit {
+    held_out: bool,
+    day: u16,
+    planned: u32,
+    customers: u64,
     orders: u64,
     revenue: i64,
     before: i64,
 }
 
-fn join(file: &Path, spill: &Spill, assigned: Assigned, question: Question) -> Result<Outcome, LiftError> {
+/// Shows every unit.
+fn each_unit(units: &Spill, window_days: u32, mut show: impl FnMut(&Unit)) -> Result<(), LiftError> {
+    let mut bytes = Vec::new();
+    for part in 0..units.parts() {
+        units.read(part, &mut bytes)?;
+        // Assignments of a unit come before its purchases.
+        let mut rows: Vec<&[u8; UNIT_ROW]> = bytes.as_chunks::<UNIT_ROW>().0.iter().collect();
+        rows.sort_unstable_by_key(|row| *row.first_chunk::<13>().expect("longer than a key"));
+        for of_unit in rows.chunk_by(|a, b| a[..12] == b[..12]) {
+            show(&unit(of_unit, window_days));
+        }
+    }
+    Ok(())
+}
+
+fn unit(rows: &[&[u8; UNIT_ROW]], window_days: u32) -> Unit {
+    let day = |row: &[u8; UNIT_ROW]| u16::from_le_bytes([row[13], row[14]]);
+    let count = |row: &[u8; UNIT_ROW]| u32::from_le_bytes(*row[15..].first_chunk().expect("a count"));
+    let (assigned, bought) = rows.split_at(rows.partition_point(|row| row[12] < PURCHASE));
+    // The first day decides; of two arms on one day, whoever was sent makes the household treated.
+    let first =
+        assigned.iter().min_by_key(|row| (day(row), row[12])).expect("purchases are of assigned customers only");
+    let mut unit = Unit {
+        held_out: first[12] == 1,
+        day: day(first),
+        planned: count(first),
+        customers: assigned.len() as u64,
+        orders: 0,
+        revenue: 0,
+        before: 0,
+    };
+    let start = u32::from(unit.day);
+    for row in bought {
+        let revenue = i64::from_le_bytes(*row[19..].first_chunk().expect("8 bytes are left"));
+        let day = u32::from(day(row));
+        if (start..start + window_days).contains(&day) {
+            unit.orders += u64::from(count(row));
+            unit.revenue += revenue;
+        } else if (start.saturating_sub(BEFORE_DAYS)..start).contains(&day) {
+            unit.before += revenue;
+        }
+    }
+    unit
+}
+
+fn count(units: &Spill, assigned: Assigned, question: Question) -> Result<Outcome, LiftError> {
     let mut outcome = Outcome {
         as_of: question.as_of,
         window_days: question.window_days,
         first_assigned: midnight(assigned.first).date_naive(),
         last_assigned: midnight(assigned.last).date_naive(),
-        windows_open: assigned.open,
-        planned_holdout_share: assigned.planned as f64 / assigned.persons as f64 / f64::from(PLANNED_SCALE),
-        share_changed: assigned.changed,
+        windows_open: 0,
+        last_purchase: None,
+        covered: false,
+        planned_holdout_share: 0.0,
+        share_changed: false,
         treated: ArmOutcome::default(),
         holdout: ArmOutcome::default(),
         revenue: None,
     };
-    // Twice over the parts: the cap has to be known before the first person is counted.
-    let mut top = TopValues::new(assigned.persons);
-    each_person(file, spill, question.window_days, |record, did| {
-        let arm = if record.arm == Arm::Treated { &mut outcome.treated } else { &mut outcome.holdout };
+    let (today, mut planned, mut share) = (u32::from(day_of(question.as_of)), 0_u64, None);
+    each_unit(units, question.window_days, |unit| {
+        let arm = if unit.held_out { &mut outcome.holdout } else { &mut outcome.treated };
         arm.persons += 1;
-        arm.buyers += u64::from(did.orders > 0);
-        arm.orders += did.orders;
-        arm.revenue_minor += did.revenue;
-        arm.before_minor += did.before;
-        top.add(did.before);
+        arm.customers += unit.customers;
+        arm.buyers += u64::from(unit.orders > 0);
+        arm.orders += unit.orders;
+        arm.revenue_minor += unit.revenue;
+        arm.before_minor += unit.before;
+        outcome.windows_open += u64::from(u32::from(unit.day) + question.window_days > today);
+        planned += u64::from(unit.planned);
+        outcome.share_changed |= *share.get_or_insert(unit.planned) != unit.planned;
     })?;
+    let persons = outcome.treated.persons + outcome.holdout.persons;
+    outcome.planned_holdout_share = planned as f64 / persons as f64 / f64::from(PLANNED_SCALE);
+    // Again: the cap has to be known before the first person is counted.
+    let mut top = TopValues::new(persons);
+    each_unit(units, question.window_days, |unit| top.add(unit.before))?;
     let cap = question.cap_minor.or_else(|| top.percentile().filter(|cap| *cap > 0.0));
     let mut test = RevenueTest::new(cap.map(|cap| cap / 100.0));
-    each_person(file, spill, question.window_days, |record, did| {
-        test.add(record.arm == Arm::Treated, did.revenue as f64 / 100.0, did.before as f64 / 100.0);
+    each_unit(units, question.window_days, |unit| {
+        test.add(!unit.held_out, unit.revenue as f64 / 100.0, unit.before as f64 / 100.0);
     })?;
     outcome.revenue = test.result(ALPHA);
     Ok(outcome)
-}
-
-/// Shows every assigned customer with what they did.
-fn each_person(
-    file: &Path,
-    spill: &Spill,
-    window_days: u32,
-    mut show: impl FnMut(&Record, Did),
-) -> Result<(), LiftError> {
-    let Some(mut records) = Assignments::open(file)? else { return Ok(()) };
-    let (mut rows, mut people) = (Vec::new(), Vec::<(Record, Did)>::new());
-    let mut ahead = records.next()?;
-    for part in 0..spill.parts() {
-        people.clear();
-        while let Some(record) = ahead.filter(|record| usize::from(record.key.0[0]) == part) {
-            people.push((record, Did::default()));
-            ahead = records.next()?;
-        }
-        spill.read(part, &mut rows)?;
-        for row in rows.as_chunks::<ROW>().0 {
-            let (key, day, orders, revenue) = split(row);
-            let Ok(at) = people.binary_search_by_key(&key.0, |(record, _)| record.key.0) else { continue };
-            let (record, did) = &mut people[at];
-            let (day, start) = (u32::from(day), u32::from(record.day));
-            if (start..start + window_days).contains(&day) {
-                did.orders += u64::from(orders);
-                did.revenue += revenue;
-            } else if (start.saturating_sub(BEFORE_DAYS)..start).contains(&day) {
-                did.before += revenue;
-            }
-        }
-        people.iter().for_each(|(record, did)| show(record, *did));
-    }
-    Ok(())
-}
-
-fn split(row: &[u8; ROW]) -> (MemberKey, u16, u32, i64) {
-    let (key, rest) = row.split_first_chunk::<12>().expect("longer than a key");
-    let (day, rest) = rest.split_first_chunk::<2>().expect("longer than a day");
-    let (orders, revenue) = rest.split_first_chunk::<4>().expect("longer than a count");
-    let revenue = i64::from_le_bytes(*revenue.first_chunk().expect("8 bytes are left"));
-    (MemberKey(*key), u16::from_le_bytes(*day), u32::from_le_bytes(*orders), revenue)
 }
 
 /// The largest of `n` values, as many as the percentile needs.

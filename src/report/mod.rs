@@ -3,6 +3,7 @@
 
 pub mod campaign;
 pub mod deliveries;
+pub mod history;
 pub mod identifiers;
 pub mod lift;
 pub mod match_rates;

@@ -1,19 +1,21 @@
-//! What a projection can learn from the state and the warehouse: match readings, delivery figures, the segment's own
-//! orders and its spontaneous return. The command line and the demonstration feed their projections from here.
+//! What a projection can learn from the state and the warehouse: match readings, delivery figures, own experiments, the
+//! segment's own orders and its spontaneous return. Every projection of an audience is fed from here.
 
-use chrono::{DateTime, Duration, Utc};
+use chrono::{DateTime, Utc};
 
+use super::history::History;
 use super::match_rates::{Reading, readings};
 use crate::config::warehouse::{Field as Column, WarehouseConfig};
+use crate::config::{Config, RoiConfig};
+use crate::roi::measure::proportions::Arms;
+use crate::roi::update::PastLift;
 use crate::roi::{Currency, Field, Inputs};
 use crate::segment;
 use crate::store::deliveries::DeliveryFigures;
+use crate::store::experiments::MeasuredExperiment;
 use crate::sync::Engine;
-use crate::warehouse;
+use crate::warehouse::{self, Source};
 
-/// Windows of spontaneous return: how long, and how many of them back in time.
-pub const RETURN_WINDOW_DAYS: u32 = 60;
-const RETURN_WINDOWS: i64 = 3;
 /// Spread of the average order value between campaigns, relative; house guess.
 const AOV_CV: f64 = 0.15;
 
@@ -28,14 +30,13 @@ pub struct Known {
     /// True when `people` was counted before any rule but inactivity.
     pub before_rules: bool,
     pub currency: Option<Currency>,
-    /// `(returned, inactive)` of each window.
-    windows: Vec<(u64, u64)>,
-    /// Net revenue per order of the inactives' own past, in whole units.
-    aov: Option<f64>,
+    pub history: History,
     /// Latest readings of all audiences.
     readings: Vec<Reading>,
     /// Flights of all audiences, by connector.
     flights: Vec<(String, DeliveryFigures)>,
+    /// Of all audiences.
+    experiments: Vec<MeasuredExperiment>,
 }
 
 /// The currency of the events when the configuration states it as a literal.
@@ -47,62 +48,130 @@ pub fn currency_of(warehouse: &WarehouseConfig) -> Option<Currency> {
 }
 
 impl Known {
-    /// Asks the state, then the warehouse: three windows of [`RETURN_WINDOW_DAYS`] days before `as_of`.
+    /// Asks the state, then the warehouse for [`History`].
     ///
     /// # Errors
     /// There is no such audience, or the state's or the warehouse's errors.
     pub async fn gather(engine: &Engine, audience: &str, as_of: DateTime<Utc>) -> anyhow::Result<Self> {
-        let config = engine.config.audience(audience)?;
-        let connector = |name: &str| engine.config.destination.get(name).map(|found| found.connector.clone());
-        let destinations =
-            config.destinations.iter().filter_map(|name| Some((name.clone(), connector(name)?))).collect();
         let source = warehouse::open(&engine.config.warehouse).await?;
         let mapping = segment::resolve(&*source, &engine.config.warehouse).await?;
-        let (mut windows, mut aov) = (Vec::new(), None);
-        for back in 1..=RETURN_WINDOWS {
-            let at = as_of - Duration::days(back * i64::from(RETURN_WINDOW_DAYS));
-            let returns = segment::returns(&*source, &mapping, &config.inactive, at, RETURN_WINDOW_DAYS).await?;
-            if returns.inactive > 0 {
-                windows.push((returns.returned, returns.inactive));
-                aov = aov.or(returns.aov_pooled_minor);
-            }
+        Self::gather_from(engine, &*source, &mapping, audience, as_of).await
+    }
+
+    /// The same over a source that is already open.
+    ///
+    /// # Errors
+    /// As [`Known::gather`].
+    pub async fn gather_from(
+        engine: &Engine,
+        source: &dyn Source,
+        mapping: &WarehouseConfig,
+        audience: &str,
+        as_of: DateTime<Utc>,
+    ) -> anyhow::Result<Self> {
+        let definition = &engine.config.audience(audience)?.inactive;
+        let mut known = Self::of_state(engine, audience).await?;
+        known.history = History::read(source, mapping, definition, as_of).await?;
+        if known.before_rules {
+            known.people = segment::count(source, mapping, definition, as_of).await?.inactive;
         }
+        Ok(known)
+    }
+
+    /// What the state alone knows.
+    ///
+    /// # Errors
+    /// There is no such audience, or the state's errors.
+    pub async fn of_state(engine: &Engine, audience: &str) -> anyhow::Result<Self> {
+        let destinations = connectors(&engine.config, &engine.config.audience(audience)?.destinations);
+        let connector = |name: &str| engine.config.destination.get(name).map(|found| found.connector.clone());
         let latest = engine.store.runs(Some(audience), 20).await?;
         let eligible = latest.iter().find_map(|run| run.segment.as_ref()?.get("eligible")?.as_u64());
-        let people = match eligible {
-            Some(people) => people,
-            None => segment::count(&*source, &mapping, &config.inactive, as_of).await?.inactive,
-        };
         let flights = engine.store.deliveries().await?;
         Ok(Self {
             audience: audience.to_owned(),
             destinations,
-            people,
+            people: eligible.unwrap_or_default(),
             before_rules: eligible.is_none(),
             currency: currency_of(&engine.config.warehouse),
-            windows,
-            aov: aov.map(|minor| minor / 100.0),
+            history: History::default(),
             readings: readings(engine.store.observations(None).await?, false),
             flights: flights.into_iter().filter_map(|flight| Some((connector(&flight.destination)?, flight))).collect(),
+            experiments: engine.store.experiments().await?,
         })
     }
 
-    /// Moves the assumptions of a projection on `inputs.platform`. Set the currency first: prices in another one are
-    /// left aside. What cannot be used is said in the projection's warnings.
+    /// Moves the assumptions of a projection on `inputs.platform`: the priors of the configuration first, then what was
+    /// observed. Set the currency first: prices in another one are left aside. What cannot be used is said in the
+    /// projection's warnings.
     ///
     /// # Errors
     /// When an observation is impossible.
-    pub fn apply(&self, inputs: &mut Inputs) -> anyhow::Result<()> {
+    pub fn apply(&self, priors: &RoiConfig, inputs: &mut Inputs) -> anyhow::Result<()> {
+        priors.apply(inputs)?;
         let connector = inputs.platform.slug;
         self.matches(inputs, connector)?;
         self.flights(inputs, connector)?;
-        if !self.windows.is_empty() {
-            inputs.observe_p0(&self.windows)?;
-        }
-        if let Some(mean) = self.aov.filter(|mean| *mean > 0.0) {
-            inputs.observe_aov(mean, AOV_CV, "mean of the segment's own past orders")?;
+        self.returns(inputs)?;
+        let lift = |it: &MeasuredExperiment| {
+            let arms = Arms {
+                treated: it.treated,
+                treated_buyers: it.treated_buyers,
+                holdout: it.holdout,
+                holdout_buyers: it.holdout_buyers,
+            };
+            PastLift::of(&arms, it.reached_share)
+        };
+        let lifts: Vec<PastLift> = self.experiments.iter().filter_map(lift).collect();
+        if !lifts.is_empty() {
+            inputs.observe_lifts(&lifts)?;
         }
         Ok(())
+    }
+
+    fn returns(&self, inputs: &mut Inputs) -> anyhow::Result<()> {
+        let windows = self.history.windows();
+        if windows.is_empty() {
+            inputs.remark(Field::P0, "nothing could be learned of this shop, see the warnings");
+        } else {
+            inputs.observe_p0(&windows)?;
+        }
+        inputs.warnings.extend(self.history.missing.iter().cloned());
+        if let Some(minor) = self.history.aov_minor.filter(|minor| *minor > 0.0) {
+            inputs.observe_aov(minor / 100.0, AOV_CV, "mean of the segment's own past orders")?;
+        }
+        Ok(())
+    }
+
+    /// Share of the persons uploaded who saw an ad on any of the audience's platforms, and how that is known: the reach the
+    /// platforms reported, else what match readings and priors give at the usual pressure. None without a platform that
+    /// anything is known of.
+    ///
+    /// # Errors
+    /// When an observation is impossible.
+    pub fn reached(&self, priors: &RoiConfig, uploaded: u64) -> anyhow::Result<Option<(f64, &'static str)>> {
+        let (mut missed, mut reported, mut assumed) = (1.0, false, false);
+        for (destination, connector) in &self.destinations {
+            let own = self.flights.iter().map(|(_, flight)| flight);
+            let own = own.filter(|it| it.audience == self.audience && it.destination == *destination);
+            if let Some(reach) = own.filter_map(|flight| flight.reach).max() {
+                missed *= 1.0 - (reach as f64 / uploaded.max(1) as f64).min(1.0);
+                reported = true;
+            } else if let Ok(mut inputs) = Inputs::for_platform(connector, uploaded) {
+                priors.apply(&mut inputs)?;
+                let slug = inputs.platform.slug;
+                self.matches(&mut inputs, slug)?;
+                missed *= 1.0 - inputs.central_reach();
+                assumed = true;
+            }
+        }
+        let how = match (reported, assumed) {
+            (true, false) => "reach reported by the platforms",
+            (true, true) => "reach reported by a platform, match readings and priors for the others",
+            (false, true) => "match readings and priors",
+            (false, false) => return Ok(None),
+        };
+        Ok(Some((1.0 - missed, how)).filter(|(share, _)| *share > 0.0))
     }
 
     fn matches(&self, inputs: &mut Inputs, connector: &str) -> anyhow::Result<()> {
@@ -192,6 +261,12 @@ impl Known {
             ));
         }
     }
+}
+
+/// Destinations with their connectors.
+fn connectors(config: &Config, destinations: &[String]) -> Vec<(String, String)> {
+    let connector = |name: &String| config.destination.get(name).map(|found| found.connector.clone());
+    destinations.iter().filter_map(|name| Some((name.clone(), connector(name)?))).collect()
 }
 
 /// What was spent on this audience and what the platforms claim for it, over flights that began in these days;

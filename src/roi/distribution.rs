@@ -3,7 +3,7 @@
 use std::{fmt, str::FromStr};
 
 use super::{
-    random::Stream,
+    sampler::{Sampler, Table},
     special::{beta_cdf, beta_quantile, normal_quantile},
 };
 
@@ -75,20 +75,12 @@ impl Distribution {
         matches!(self, Self::Point(_))
     }
 
-    /// Like `sampler`, but fast to evaluate at a given probability.
-    pub(crate) fn quantile_sampler(&self) -> Sampler {
-        match *self {
-            Self::Beta { a, b } => Sampler::table(a, b, 0.0, 1.0),
-            _ => self.sampler(),
-        }
-    }
-
     /// Precomputes what repeated draws need.
     pub(crate) fn sampler(&self) -> Sampler {
         match *self {
             Self::Point(value) => Sampler::Point(value),
-            Self::Beta { a, b } => Sampler::Beta { a, b },
-            Self::TruncatedBeta { a, b, low, high } => Sampler::table(a, b, low, high),
+            Self::Beta { a, b } => Sampler::Table(Box::new(Table::new(a, b, 0.0, 1.0))),
+            Self::TruncatedBeta { a, b, low, high } => Sampler::Table(Box::new(Table::new(a, b, low, high))),
             Self::LogNormal { median, sigma } => Sampler::LogNormal { median, sigma },
             Self::MeanCv { mean, cv } => {
                 let (median, sigma) = median_sigma(mean, cv);
@@ -101,70 +93,6 @@ impl Distribution {
 fn median_sigma(mean: f64, cv: f64) -> (f64, f64) {
     let variance = (cv * cv).ln_1p();
     (mean * (-0.5 * variance).exp(), variance.sqrt())
-}
-
-/// A distribution made ready to draw from.
-#[derive(Debug, Clone)]
-pub(crate) enum Sampler {
-    Point(f64),
-    Beta {
-        a: f64,
-        b: f64,
-    },
-    LogNormal {
-        median: f64,
-        sigma: f64,
-    },
-    /// Inverse of a tabulated distribution function: a quantile search per draw would take seconds for 200,000 draws.
-    Table {
-        low: f64,
-        step: f64,
-        cumulative: Vec<f64>,
-    },
-}
-
-impl Sampler {
-    const CELLS: usize = 2048;
-
-    fn table(a: f64, b: f64, low: f64, high: f64) -> Self {
-        let mean = a / (a + b);
-        let reach = 12.0 * (mean * (1.0 - mean) / (a + b + 1.0)).sqrt();
-        // Cells go where the mass is; a bound far outside would waste them.
-        let (from, to) = (low.max(mean - reach), high.min(mean + reach));
-        let (low, high) = if from < to { (from, to) } else { (low, high) };
-        let step = (high - low) / Self::CELLS as f64;
-        let cumulative = (0..=Self::CELLS).map(|i| beta_cdf(low + step * i as f64, a, b)).collect();
-        Self::Table { low, step, cumulative }
-    }
-
-    pub(crate) fn draw(&self, stream: impl FnOnce() -> Stream) -> f64 {
-        match self {
-            Self::Point(value) => *value,
-            Self::Beta { a, b } => stream().beta(*a, *b),
-            Self::LogNormal { median, sigma } => median * (sigma * stream().normal()).exp(),
-            Self::Table { .. } => self.at(stream().uniform()),
-        }
-    }
-
-    /// The value below which it lies with probability `u` in (0, 1).
-    pub(crate) fn at(&self, u: f64) -> f64 {
-        match self {
-            Self::Point(value) => *value,
-            Self::Beta { a, b } => beta_quantile(u, *a, *b),
-            Self::LogNormal { median, sigma } => median * (sigma * normal_quantile(u)).exp(),
-            Self::Table { low, step, cumulative } => {
-                let (first, last) = (cumulative[0], cumulative[cumulative.len() - 1]);
-                if last <= first {
-                    return low + step * Self::CELLS as f64 * u;
-                }
-                let wanted = first + u * (last - first);
-                let cell = cumulative.partition_point(|c| *c <= wanted).clamp(1, cumulative.len() - 1);
-                let width = cumulative[cell] - cumulative[cell - 1];
-                let inside = if width > 0.0 { (wanted - cumulative[cell - 1]) / width } else { 0.5 };
-                low + step * ((cell - 1) as f64 + inside)
-            }
-        }
-    }
 }
 
 impl fmt::Display for Distribution {
@@ -276,15 +204,5 @@ mod tests {
         let aov = Distribution::MeanCv { mean: 60.0, cv: 0.15 };
         let log_mean = 60f64.ln() - 0.5 * (1.0 + 0.15f64 * 0.15).ln();
         close(aov.quantile(0.5), log_mean.exp());
-    }
-
-    #[test]
-    fn truncated_draws_have_the_truncated_mean_and_bounds() {
-        let bucket = Distribution::TruncatedBeta { a: 10.4, b: 9.6, low: 0.405, high: 0.505 };
-        let sampler = bucket.sampler();
-        let draws: Vec<f64> = (0..50_000).map(|i| sampler.draw(|| Stream::new(3, i, 0))).collect();
-        assert!(draws.iter().all(|d| (0.405..=0.505).contains(d)));
-        let mean = draws.iter().sum::<f64>() / draws.len() as f64;
-        assert!((mean - bucket.mean()).abs() < 5e-4, "{mean}");
     }
 }

@@ -103,6 +103,12 @@ pub fn reach_share(g: f64, shape: f64) -> f64 {
     if shape.is_infinite() { -(-g).exp_m1() } else { -(-shape * (g / shape).ln_1p()).exp_m1() }
 }
 
+/// Share of the full lift that a reachable person has on average at `g` impressions each: one who sees x has
+/// 1 - exp(-x/3) of what somebody has who sees very many, and x is spread with this shape.
+pub fn share_of_full_lift(g: f64, shape: f64) -> f64 {
+    reach_share(g * -(-1.0f64 / 3.0).exp_m1(), shape)
+}
+
 /// The five numbers the simulation needs before it draws counts.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Delivery {

@@ -15,6 +15,7 @@ pub mod priors;
 pub mod projection;
 pub mod random;
 pub mod request;
+mod sampler;
 pub mod simulate;
 pub mod special;
 pub mod union;

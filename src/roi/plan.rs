@@ -20,7 +20,7 @@ pub struct HoldoutPlan {
     pub power: f64,
     /// Relative lift expected among persons reached.
     pub lift: f64,
-    /// Share of uploaded persons who can be reached: matched times in flight.
+    /// Share of uploaded persons who see at least one ad: matched, times in flight, times reached.
     pub reached: f64,
     /// Length of the outcome window in days.
     pub window_days: f64,

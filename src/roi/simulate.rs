@@ -9,9 +9,9 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::{
-    distribution::Sampler,
     inputs::{FIELDS, Field, Resolved},
     random::{Lattice, Stream},
+    sampler::Sampler,
 };
 
 /// Where a simulated quantity lies.
@@ -35,7 +35,7 @@ impl Summary {
     /// Summary of `values`; none when there are none. Values that are not numbers are left out.
     pub(crate) fn of(values: impl Iterator<Item = f64>) -> Option<Self> {
         let mut total = 0.0;
-        // Integers that order like the numbers: they sort several times faster than floats do.
+        // Integers that order like the numbers: they are compared several times faster than floats.
         let mut keys: Vec<i64> = values
             .filter(|v| !v.is_nan())
             .map(|v| {
@@ -44,15 +44,34 @@ impl Summary {
             })
             .collect();
         let last = keys.len().checked_sub(1)?;
-        keys.sort_unstable();
-        let at = |index: usize| f64::from_bits(ordered(keys[index.min(last)]) as u64);
-        let [p05, p25, p50, p75, p95] = [0.05, 0.25, 0.50, 0.75, 0.95].map(|p| {
-            let place = p * last as f64;
+        let places = [0.05, 0.25, 0.50, 0.75, 0.95].map(|p| p * last as f64);
+        let mut wanted: Vec<usize> =
+            places.iter().flat_map(|place| [*place as usize, (*place as usize + 1).min(last)]).collect();
+        wanted.sort_unstable();
+        wanted.dedup();
+        let mut found = vec![0; wanted.len()];
+        pick(&mut keys, 0, &wanted, &mut found);
+        let at = |place: usize| {
+            let known = wanted.binary_search(&place.min(last)).expect("every place asked for is among the wanted");
+            f64::from_bits(ordered(found[known]) as u64)
+        };
+        let [p05, p25, p50, p75, p95] = places.map(|place| {
             let (low, next) = (at(place as usize), at(place as usize + 1));
             low + place.fract() * (next - low)
         });
         Some(Self { mean: total / keys.len() as f64, p05, p25, p50, p75, p95 })
     }
+}
+
+/// The keys at the `wanted` places (rising, each once) of the sorted whole, of which `keys` begin at place `first`.
+/// Sorting all of them would take several times as long.
+fn pick(keys: &mut [i64], first: usize, wanted: &[usize], found: &mut [i64]) {
+    let middle = wanted.len() / 2;
+    let Some(place) = wanted.get(middle) else { return };
+    let (below, key, above) = keys.select_nth_unstable(place - first);
+    found[middle] = *key;
+    pick(below, first, &wanted[..middle], &mut found[..middle]);
+    pick(above, place + 1, &wanted[middle + 1..], &mut found[middle + 1..]);
 }
 
 /// Maps the bits of a float to an integer of the same order, and back.
@@ -109,35 +128,47 @@ pub(crate) struct Drawer<'a> {
     place: u32,
 }
 
-/// Lattice axis of the two assumptions that decide the tails; every other one draws at random. Only the first platform
-/// of a union gets the first axis: two platforms on one axis would always be lucky together.
-fn axis(field: Field, place: u32) -> Option<usize> {
-    match field {
-        Field::Cvr if place == 0 => Some(0),
-        Field::Lift => Some(1),
-        _ => None,
-    }
-}
+/// Lattice axis of each assumption; the first ones are the most even, so they go to what decides the tails.
+const AXES: [Field; Lattice::AXES] = [
+    Field::Lift,
+    Field::Cvr,
+    Field::P0,
+    Field::Cpm,
+    Field::Match,
+    Field::InFlight,
+    Field::Aov,
+    Field::Ctr,
+    Field::Landing,
+    Field::Margin,
+    Field::Budget,
+    Field::Fixed,
+    Field::Shape,
+    Field::Cap,
+];
 
 impl<'a> Drawer<'a> {
     /// `place` tells platforms of one union apart; what belongs to the segment is drawn alike for all of them.
     pub fn new(resolved: &'a Resolved, seed: u64, place: u32) -> Self {
-        let samplers = std::array::from_fn(|i| {
-            let value = resolved.values[i].value;
-            if axis(Field::ALL[i], place).is_some() { value.quantile_sampler() } else { value.sampler() }
-        });
+        let samplers = std::array::from_fn(|i| resolved.values[i].value.sampler());
         Self { resolved, samplers, seed, lattice: Lattice::new(seed), place }
     }
 
     pub fn values(&self, draw: u64) -> [f64; FIELDS] {
-        std::array::from_fn(|i| {
-            let field = Field::ALL[i];
-            if let Some(axis) = axis(field, self.place) {
-                return self.samplers[i].at(self.lattice.at(draw, axis));
-            }
-            let offset = if field.of_the_segment() { 0 } else { self.place * PLATFORM_STRIDE };
-            self.samplers[i].draw(|| Stream::new(self.seed, draw, i as u32 + offset))
-        })
+        let mut values = [0.0; FIELDS];
+        for (axis, field) in AXES.into_iter().enumerate() {
+            let i = field as usize;
+            values[i] = match &self.samplers[i] {
+                Sampler::Point(value) => *value,
+                // Only the first platform's own assumptions are on the lattice: two platforms on one axis would always be
+                // lucky together.
+                sampler if self.place == 0 || field.of_the_segment() => sampler.at(self.lattice.at(draw, axis)),
+                sampler => {
+                    let variable = i as u32 + self.place * PLATFORM_STRIDE;
+                    sampler.at(Stream::new(self.seed, draw, variable).uniform())
+                }
+            };
+        }
+        values
     }
 
     fn row(&self, draw: u64) -> Row {

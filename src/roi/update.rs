@@ -1,6 +1,12 @@
 //! How observations move the priors.
 
-use super::{distribution::Distribution, funnel::reach_share, inputs::InputError, special::beta_cdf};
+use super::{
+    distribution::Distribution,
+    funnel::reach_share,
+    inputs::InputError,
+    measure::proportions::{Arms, log_ratio},
+    special::{beta_cdf, normal_quantile},
+};
 
 /// Persons that earlier lists may count for together: lists differ for reasons a count of persons does not show.
 pub const PAST_LISTS_WEIGHT: f64 = 200.0;
@@ -74,7 +80,11 @@ pub fn interval((a, b): (f64, f64), low: f64, high: f64) -> Result<Bucket, Input
     Ok(Bucket { posterior: Distribution::TruncatedBeta { a, b, low, high }, prior_mass })
 }
 
-/// Bounds meant by a platform's label: `41-50` is [40.5, 50.5) %, `<20` is [0, 19.5) %.
+/// Bounds meant by a label read off a platform's page: a percentage rounded to a whole one, so `41-50` is
+/// [40.5, 50.5) % and `<20` is [0, 19.5) %.
+///
+/// Google's API gives enum values instead, whose documentation states the interval of each (`41_TO_50` is [41, 51) %). The
+/// connector stores those bounds with the reading, and they are used as they are, never through a label.
 ///
 /// # Errors
 /// When the label has neither form.
@@ -185,6 +195,17 @@ pub struct PastLift {
     pub estimate: f64,
     /// Its standard error.
     pub standard_error: f64,
+}
+
+impl PastLift {
+    /// Of an experiment's arms, of whose treated this share saw an ad: the relative lift of the whole list over that share,
+    /// with the error of the log ratio. None when an arm has no buyer or nobody was reached.
+    pub fn of(arms: &Arms, reached_share: f64) -> Option<Self> {
+        let relative = log_ratio(arms, 0.05).filter(|_| reached_share > 0.0 && reached_share <= 1.0)?;
+        let ratio = 1.0 + relative.estimate;
+        let error = ((1.0 + relative.high) / ratio).ln() / normal_quantile(0.975);
+        Some(Self { estimate: relative.estimate / reached_share, standard_error: ratio * error / reached_share })
+    }
 }
 
 /// Lift expected in the next campaign: random effects over own experiments (DerSimonian and Laird 1986), times the prior.
@@ -324,6 +345,17 @@ mod tests {
         let width = |d: Distribution| d.quantile(0.95) - d.quantile(0.05);
         assert!(width(alike) < width(one) && width(apart) > 10.0 * width(alike));
         assert!(spontaneous_return(&[]).is_err() && spontaneous_return(&[(3, 2)]).is_err());
+    }
+
+    #[test]
+    fn an_experiment_gives_the_lift_of_those_reached() {
+        let arms = Arms { treated: 90_000, treated_buyers: 1980, holdout: 10_000, holdout_buyers: 180 };
+        let lift = PastLift::of(&arms, 0.5).unwrap();
+        close(lift.estimate, 2.0 * 0.2222222222);
+        // sqrt((1 - .022) / 1980 + (1 - .018) / 180) = .07712; times the ratio 1.2222, over .5.
+        assert!((lift.standard_error - 0.1885).abs() < 1e-4, "{}", lift.standard_error);
+        assert_eq!(PastLift::of(&Arms { holdout_buyers: 0, ..arms }, 0.5), None);
+        assert_eq!(PastLift::of(&arms, 0.0), None);
     }
 
     #[test]

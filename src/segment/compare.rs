@@ -154,17 +154,23 @@ async fn one(
     let then = settle(source, warehouse, &candidate.definition, backtest).await?;
     let mut found =
         Backtest { as_of: backtest, inactive: 0, returns: Vec::new(), aov_own_minor: None, aov_return_minor: None };
-    for window_days in WINDOWS.into_iter().filter(|days| backtest + Duration::days(i64::from(*days)) <= as_of) {
-        let back = returns(source, warehouse, &then.definition, backtest, window_days).await?;
+    let ended = |days: &u32| backtest + Duration::days(i64::from(*days)) <= as_of;
+    let windows: Vec<u32> = WINDOWS.into_iter().filter(ended).collect();
+    if !windows.is_empty() {
+        let back = returns(source, warehouse, &then.definition, backtest, &windows).await?;
         found.inactive = back.inactive;
-        found.returns.push(ReturnShare {
-            window_days,
-            returned: back.returned,
-            share: ratio(back.returned, back.inactive),
-        });
+        found.returns = back
+            .windows
+            .iter()
+            .map(|window| ReturnShare {
+                window_days: window.days,
+                returned: window.returned,
+                share: ratio(window.returned, back.inactive),
+            })
+            .collect();
         found.aov_own_minor = back.aov_pooled_minor;
-        found.aov_return_minor = (back.return_orders > 0 && back.return_revenue_minor != 0)
-            .then(|| back.return_revenue_minor as f64 / back.return_orders as f64);
+        let longest = back.windows.last().filter(|window| window.orders > 0 && window.revenue_minor != 0);
+        found.aov_return_minor = longest.map(|window| window.revenue_minor as f64 / window.orders as f64);
     }
     let compared = Compared {
         name: candidate.name.clone(),

@@ -32,17 +32,18 @@ pub struct Count {
     pub inactive: u64,
     /// Customers it cannot judge, for want of data.
     pub unknown: u64,
+    /// Both together: what `plan` and `sync` call customers.
+    pub total: u64,
     /// Models fitted for `theta = "fit"`.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub fitted: Vec<FittedModel>,
 }
 
-/// What the inactive did by themselves in a window after `as_of`, and what they were worth before.
+/// What the inactive did by themselves after `as_of`, and what they were worth before.
 /// Amounts are hundredths of the currency; averages are `None` when there is nothing to average.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Returns {
     pub as_of: DateTime<Utc>,
-    pub window_days: u32,
     pub inactive: u64,
     /// Purchases of the inactive before `as_of`.
     pub own_orders: u64,
@@ -52,10 +53,20 @@ pub struct Returns {
     /// Mean and median over customers of their own average order.
     pub aov_customer_mean_minor: Option<f64>,
     pub aov_customer_median_minor: Option<f64>,
-    /// Inactive customers with a purchase in `[as_of, as_of + window_days)`.
+    /// In the order asked for.
+    pub windows: Vec<ReturnWindow>,
+    /// Anybody's last purchase in the longest window; none when nobody bought.
+    pub last_purchase_at: Option<DateTime<Utc>>,
+}
+
+/// What the inactive did in one window.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct ReturnWindow {
+    pub days: u32,
+    /// Inactive customers with a purchase in `[as_of, as_of + days)`.
     pub returned: u64,
-    pub return_orders: u64,
-    pub return_revenue_minor: i64,
+    pub orders: u64,
+    pub revenue_minor: i64,
 }
 
 /// What a definition says about one customer.
@@ -92,17 +103,19 @@ pub async fn count(
 ) -> Result<Count> {
     let Settled { definition, fitted } = settle(source, warehouse, definition, as_of).await?;
     let row = only_row(source, &sql::count_query(warehouse, &definition, as_of, source.dialect())?).await?;
+    let (customers, unknown) = (number(&row, "customers")?, number(&row, "unknown")?);
     Ok(Count {
         audience: None,
         as_of,
-        customers: number(&row, "customers")?,
+        customers,
         inactive: number(&row, "inactive")?,
-        unknown: number(&row, "unknown")?,
+        unknown,
+        total: customers + unknown,
         fitted,
     })
 }
 
-/// Counts who came back by themselves; see [`Returns`].
+/// Counts who came back by themselves within some windows of days, in one query; see [`Returns`].
 ///
 /// # Errors
 /// As [`count`].
@@ -111,25 +124,31 @@ pub async fn returns(
     warehouse: &WarehouseConfig,
     definition: &Inactive,
     as_of: DateTime<Utc>,
-    window_days: u32,
+    windows: &[u32],
 ) -> Result<Returns> {
     let definition = settle(source, warehouse, definition, as_of).await?.definition;
-    let sql = sql::return_query(warehouse, &definition, as_of, window_days, source.dialect())?;
+    let sql = sql::return_query(warehouse, &definition, as_of, windows, source.dialect())?;
     let row = only_row(source, &sql).await?;
     let float = |name| Columns::new(&row).get(name).and_then(|values| values.f64(0));
-    let amount = |name| Columns::new(&row).get(name).and_then(|values| values.i64(0)).unwrap_or(0);
+    let amount = |name: &str| Columns::new(&row).get(name).and_then(|values| values.i64(0)).unwrap_or(0);
+    let window = |(index, days): (usize, &u32)| {
+        Ok(ReturnWindow {
+            days: *days,
+            returned: number(&row, &format!("returned_{index}"))?,
+            orders: number(&row, &format!("return_orders_{index}"))?,
+            revenue_minor: amount(&format!("return_revenue_minor_{index}")),
+        })
+    };
     Ok(Returns {
         as_of,
-        window_days,
         inactive: number(&row, "inactive")?,
         own_orders: number(&row, "own_orders")?,
         own_revenue_minor: amount("own_revenue_minor"),
         aov_pooled_minor: float("aov_pooled_minor"),
         aov_customer_mean_minor: float("aov_customer_mean_minor"),
         aov_customer_median_minor: float("aov_customer_median_minor"),
-        returned: number(&row, "returned")?,
-        return_orders: number(&row, "return_orders")?,
-        return_revenue_minor: amount("return_revenue_minor"),
+        windows: windows.iter().enumerate().map(window).collect::<Result<_>>()?,
+        last_purchase_at: Columns::new(&row).get("last_purchase_at").and_then(|values| values.time(0)),
     })
 }
 

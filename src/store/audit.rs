@@ -220,7 +220,7 @@ fn canonical(value: &Value) -> Value {
     }
 }
 
-async fn set_head(tx: &mut Tx, id: i64, hash: &str) -> Result<(), StoreError> {
+pub(super) async fn set_head(tx: &mut Tx, id: i64, hash: &str) -> Result<(), StoreError> {
     tx.execute(sql("UPDATE audit_head SET id = $1, hash = $2 WHERE one = 1").bind(id).bind(hash)).await.map(drop)
 }
 

@@ -5,7 +5,9 @@
 //! matter whether it is really dead.
 //!
 //! Whose clock: on PostgreSQL the server's, for due times and leases alike, since replicas' clocks differ and a fast
-//! one would take jobs from the living. On SQLite all workers are on one machine and the caller's `now` is used.
+//! one would take jobs from the living. On SQLite all workers are on one machine and the caller's `now` is used. A clock
+//! that is set back makes the leases of the dead look endless: none is longer than [`LONGEST_LEASE`], so one that seems
+//! to be has run out too.
 
 use std::collections::BTreeMap;
 
@@ -71,12 +73,15 @@ pub enum JobEnd {
     Cancelled,
 }
 
+/// Longer ones are cut to this.
+pub const LONGEST_LEASE: TimeDelta = TimeDelta::hours(1);
+
 /// Among these a claimer looks at a time; budgets are checked here, everything else in SQL.
 const CANDIDATES: i64 = 50;
 
 macro_rules! claimable {
     () => {
-        "((state = 'queued' AND run_at <= $1) OR (state = 'running' AND lease_until <= $1))"
+        "((state = 'queued' AND run_at <= $1) OR (state = 'running' AND (lease_until <= $1 OR lease_until > $2)))"
     };
 }
 
@@ -95,6 +100,15 @@ impl Store {
         limits: &Limits,
     ) -> Result<Option<Claim>, StoreError> {
         self.claim_among(None, owner, lease, now, limits).await
+    }
+
+    /// Lets a job that waits for its time start now. False: it runs or has ended.
+    ///
+    /// # Errors
+    /// The database's.
+    pub async fn bring_forward(&self, job_id: &str, now: DateTime<Utc>) -> Result<bool, StoreError> {
+        let update = sql("UPDATE job SET run_at = $2 WHERE id = $1 AND state = 'queued' AND run_at > $2");
+        Ok(self.execute(update.bind(job_id).bind(now)).await? > 0)
     }
 
     /// Takes this very job, by the same rules.
@@ -128,7 +142,7 @@ impl Store {
         }
         let now = self.lease_now(&mut tx, now).await?;
         let Some(job) = first_allowed(&mut tx, only, now, limits).await? else { return Ok(None) };
-        let Some(job) = take(&mut tx, &job, owner, now, now + lease).await? else { return Ok(None) };
+        let Some(job) = take(&mut tx, &job, owner, now, now + lease.min(LONGEST_LEASE)).await? else { return Ok(None) };
         if let Some(run) = &job.run_id {
             let running = sql("UPDATE run SET state = 'running', started_at = COALESCE(started_at, $2), attempt = $3
                  WHERE id = $1 AND state IN ('queued', 'running')");
@@ -146,7 +160,9 @@ impl Store {
         let mut tx = self.begin().await?;
         let now = self.lease_now(&mut tx, now).await?;
         let update = sql("UPDATE job SET lease_until = $3 WHERE id = $1 AND fence = $2 AND state = 'running'");
-        let held = tx.execute(update.bind(&claim.job.id).bind(claim.job.fence).bind(now + lease)).await? > 0;
+        let held =
+            tx.execute(update.bind(&claim.job.id).bind(claim.job.fence).bind(now + lease.min(LONGEST_LEASE))).await?
+                > 0;
         tx.commit().await?;
         Ok(held)
     }
@@ -199,7 +215,7 @@ impl Store {
     }
 
     /// The time leases are measured with; see the module.
-    async fn lease_now(&self, tx: &mut Tx, caller: DateTime<Utc>) -> Result<DateTime<Utc>, StoreError> {
+    pub(super) async fn lease_now(&self, tx: &mut Tx, caller: DateTime<Utc>) -> Result<DateTime<Utc>, StoreError> {
         if !self.server_clock {
             return Ok(caller);
         }
@@ -223,16 +239,17 @@ async fn first_allowed(
             columns!(),
             " FROM job WHERE ",
             claimable!(),
-            " AND ($2 IS NULL OR id = $2)
+            " AND ($3 IS NULL OR id = $3)
               AND NOT EXISTS (SELECT 1 FROM job other WHERE other.state = 'running' AND other.id <> job.id AND
                 (other.audience = job.audience
                    AND (other.destination IS NULL OR job.destination IS NULL OR other.destination = job.destination)
                  OR other.audience IS NULL AND job.audience IS NULL AND other.destination = job.destination))
-              AND (run_id IS NULL OR $3 > (SELECT COUNT(*) FROM job other
+              AND (run_id IS NULL OR $4 > (SELECT COUNT(*) FROM job other
                 WHERE other.state = 'running' AND other.run_id IS NOT NULL AND other.id <> job.id))
-              ORDER BY priority DESC, run_at, id LIMIT $4 OFFSET $5"
+              ORDER BY priority DESC, run_at, id LIMIT $5 OFFSET $6"
         ));
-        let query = query.bind(now).bind(only).bind(limits.max_runs).bind(CANDIDATES).bind(seen);
+        let query =
+            query.bind(now).bind(now + LONGEST_LEASE).bind(only).bind(limits.max_runs).bind(CANDIDATES).bind(seen);
         let candidates: Vec<Job> = tx.fetch_all(query).await?;
         let last = candidates.len() < 50;
         for job in candidates {
@@ -273,9 +290,9 @@ async fn take(
     macro_rules! update {
         ($lock:literal) => {
             concat!(
-                "UPDATE job SET state = 'running', lease_owner = $3, lease_until = $4, fence = fence + 1,
+                "UPDATE job SET state = 'running', lease_owner = $4, lease_until = $5, fence = fence + 1,
                                 attempts = attempts + 1
-                 WHERE id = (SELECT id FROM job WHERE id = $2 AND ",
+                 WHERE id = (SELECT id FROM job WHERE id = $3 AND ",
                 claimable!(),
                 $lock,
                 ") RETURNING ",
@@ -286,5 +303,5 @@ async fn take(
     // Heartbeats, ends and cancellations do not queue behind claims: a row that one of them holds is left for the
     // next round instead of being waited for.
     let update = sql_for(update!(""), update!(" FOR UPDATE SKIP LOCKED"));
-    tx.fetch_optional(update.bind(now).bind(&job.id).bind(owner).bind(until)).await
+    tx.fetch_optional(update.bind(now).bind(now + LONGEST_LEASE).bind(&job.id).bind(owner).bind(until)).await
 }

@@ -86,6 +86,11 @@ impl Database {
     pub(super) fn sqlite(options: SqliteConnectOptions) -> Self {
         let place = options.get_filename().display().to_string().into();
         let pool = SqlitePoolOptions::new().max_connections(SQLITE_CONNECTIONS).acquire_timeout(SQLITE_ACQUIRE);
+        // SQLite undoes a transaction by itself when the disk is full. Rolling it back fails then, and sqlx goes on
+        // counting it: such a connection would refuse every later transaction. The ping makes the rollback happen first.
+        let pool = pool.after_release(|connection, _| {
+            Box::pin(async { connection.ping().await.map(|()| !connection.is_in_transaction()) })
+        });
         let pool = pool.connect_lazy_with(options);
         Self { pools: Pools::Sqlite { pool, writer: Arc::default() }, place }
     }
@@ -197,6 +202,18 @@ impl Tx {
 
     pub(super) async fn fetch_optional<T: Stored>(&mut self, sql: Sql) -> Result<Option<T>, StoreError> {
         Ok(self.fetch_all(sql).await?.into_iter().next())
+    }
+
+    /// Rows as they are, of a `state.db`.
+    pub(super) async fn sqlite_rows(&mut self, sql: Sql) -> Result<Vec<SqliteRow>, StoreError> {
+        let Inner::Sqlite(transaction, _) = &mut self.inner else {
+            return Err(fail(&self.place, sqlx::Error::Configuration("not SQLite".into())));
+        };
+        let result = match sql.for_sqlite() {
+            Ok((text, arguments)) => sqlx::query_with(text, arguments).fetch_all(&mut **transaction).await,
+            Err(error) => Err(error),
+        };
+        result.map_err(|error| fail(&self.place, error))
     }
 
     /// For what is always there.

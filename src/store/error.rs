@@ -20,6 +20,10 @@ pub enum StoreError {
         "the state database holds something in {what} that this version cannot read; was it written by a newer one?"
     )]
     Malformed { what: String },
+    #[error(
+        "the state database {place} is in use: {table} has rows\nhint: copy into an empty database, before the first sync"
+    )]
+    NotEmpty { place: String, table: &'static str },
     #[error("there is no {what} `{key}`")]
     Unknown { what: &'static str, key: String },
     /// Another worker has taken the job over; what this one still knows is worthless.

@@ -154,9 +154,21 @@ impl Store {
     /// The database's.
     pub async fn enqueue(&self, job: &NewJob, now: DateTime<Utc>) -> Result<Enqueued, StoreError> {
         let mut tx = self.begin().await?;
-        let enqueued = enqueue(&mut tx, job, now).await?;
+        let enqueued = self.enqueue_in(&mut tx, job, now).await?;
         tx.commit().await?;
         Ok(enqueued)
+    }
+
+    /// See [`Self::enqueue`]. Due times are compared with the clock that measures leases: what is due at once by the
+    /// caller's is due at once by that one.
+    pub(super) async fn enqueue_in(
+        &self,
+        tx: &mut Tx,
+        job: &NewJob,
+        now: DateTime<Utc>,
+    ) -> Result<Enqueued, StoreError> {
+        let ahead = self.lease_now(tx, now).await? - now;
+        enqueue(tx, &NewJob { run_at: job.run_at + ahead, ..job.clone() }, now).await
     }
 
     /// # Errors
@@ -222,8 +234,7 @@ impl Store {
     }
 }
 
-/// See [`Store::enqueue`].
-pub(super) async fn enqueue(tx: &mut Tx, new: &NewJob, now: DateTime<Utc>) -> Result<Enqueued, StoreError> {
+async fn enqueue(tx: &mut Tx, new: &NewJob, now: DateTime<Utc>) -> Result<Enqueued, StoreError> {
     loop {
         if let Some(job) = insert(tx, new, now).await? {
             return Ok(Enqueued { job, fresh: true });

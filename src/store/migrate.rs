@@ -33,6 +33,7 @@ const STEPS: &[Step] = &[
         sqlite: include_str!("migrations/0006_audit_guard.sqlite.sql"),
         postgres: include_str!("migrations/0006_audit_guard.postgres.sql"),
     },
+    Step::Both(include_str!("migrations/0007_experiment.sql")),
 ];
 
 /// Takes the missing steps within `tx`.

@@ -11,10 +11,12 @@ pub mod alerts;
 pub mod audiences;
 pub mod audit;
 pub mod claims;
+mod copy;
 mod database;
 pub mod deliveries;
 mod error;
 pub mod events;
+pub mod experiments;
 pub mod forget;
 pub mod health;
 pub mod idempotency;
@@ -39,6 +41,7 @@ use std::sync::Arc;
 use secrecy::ExposeSecret;
 use sqlx::postgres::PgConnectOptions;
 use tokio::sync::watch;
+use tracing::warn;
 
 use crate::config::StateConfig;
 use claims::Fence;
@@ -70,7 +73,11 @@ impl Store {
         let mut tx = database.begin().await?;
         migrate::migrate(&mut tx).await?;
         tx.commit().await?;
-        Ok(Self { database, fence: None, server_clock: true, bell: Arc::default() })
+        let store = Self { database, fence: None, server_clock: true, bell: Arc::default() };
+        if dir.join("state.db").exists() && store.is_empty().await? {
+            warn!("A state.db is there and not used; `reveil state copy` takes it to state.url");
+        }
+        Ok(store)
     }
 
     /// Opens `state.db` in `dir`, making both when absent (readable by the owner only).

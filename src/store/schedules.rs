@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, Utc};
 
-use super::jobs::{Enqueued, NewJob, enqueue};
+use super::jobs::{Enqueued, NewJob};
 use super::sql::sql;
 use super::{Store, StoreError};
 
@@ -75,7 +75,7 @@ impl Store {
         if tx.execute(moved.bind(key).bind(due_at).bind(next_at)).await? == 0 {
             return Ok(None);
         }
-        let enqueued = enqueue(&mut tx, job, now).await?;
+        let enqueued = self.enqueue_in(&mut tx, job, now).await?;
         tx.commit().await?;
         Ok(Some(enqueued))
     }

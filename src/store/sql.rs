@@ -3,18 +3,20 @@
 //! Placeholders are `$1`, `$2` …, which sqlx numbers the same way on both. Columns have types that both know: TEXT,
 //! BIGINT, DOUBLE PRECISION, BOOLEAN. Instants are TEXT of one width, so that they compare as text; JSON is TEXT.
 
+use std::borrow::Cow;
+
 use chrono::{DateTime, NaiveDateTime, SecondsFormat, Utc};
 use serde_json::Value as Json;
 use sqlx::error::BoxDynError;
 use sqlx::postgres::PgArguments;
 use sqlx::sqlite::SqliteArguments;
-use sqlx::{Arguments, Database, Decode, Type};
+use sqlx::{Arguments, AssertSqlSafe, Database, Decode, Type};
 
 /// A statement and what stands for its placeholders.
 #[derive(Debug, Clone)]
 pub(super) struct Sql {
-    sqlite: &'static str,
-    postgres: &'static str,
+    sqlite: Cow<'static, str>,
+    postgres: Cow<'static, str>,
     values: Vec<Value>,
 }
 
@@ -25,7 +27,12 @@ pub(super) fn sql(text: &'static str) -> Sql {
 
 /// For the few words that one of them does not know.
 pub(super) fn sql_for(sqlite: &'static str, postgres: &'static str) -> Sql {
-    Sql { sqlite, postgres, values: Vec::new() }
+    Sql { sqlite: sqlite.into(), postgres: postgres.into(), values: Vec::new() }
+}
+
+/// A text put together from names of tables and columns, never from values.
+pub(super) fn sql_owned(text: String) -> Sql {
+    Sql { sqlite: text.clone().into(), postgres: text.into(), values: Vec::new() }
 }
 
 impl Sql {
@@ -34,11 +41,11 @@ impl Sql {
         self.values.push(value.into());
         self
     }
-    pub(super) fn for_sqlite(self) -> sqlx::Result<(&'static str, SqliteArguments)> {
-        Ok((self.sqlite, arguments(self.values).map_err(sqlx::Error::Encode)?))
+    pub(super) fn for_sqlite(self) -> sqlx::Result<(AssertSqlSafe<Cow<'static, str>>, SqliteArguments)> {
+        Ok((AssertSqlSafe(self.sqlite), arguments(self.values).map_err(sqlx::Error::Encode)?))
     }
-    pub(super) fn for_postgres(self) -> sqlx::Result<(&'static str, PgArguments)> {
-        Ok((self.postgres, arguments(self.values).map_err(sqlx::Error::Encode)?))
+    pub(super) fn for_postgres(self) -> sqlx::Result<(AssertSqlSafe<Cow<'static, str>>, PgArguments)> {
+        Ok((AssertSqlSafe(self.postgres), arguments(self.values).map_err(sqlx::Error::Encode)?))
     }
 }
 

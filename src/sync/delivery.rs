@@ -65,6 +65,8 @@ pub struct DestinationReport {
     pub observations: Vec<MatchObservation>,
     pub warnings: Vec<String>,
     pub error: Option<String>,
+    /// A stable name of the error, for programs: `guard_refused`, `permission`, `platform_unavailable` …
+    pub error_code: Option<&'static str>,
     pub hint: Option<String>,
     #[serde(skip)]
     pub upload: UploadSummary,
@@ -92,6 +94,7 @@ impl DestinationReport {
             observations: Vec::new(),
             warnings: Vec::new(),
             error: None,
+            error_code: None,
             hint: None,
             upload: UploadSummary::default(),
             error_kind: None,
@@ -130,6 +133,7 @@ impl DestinationReport {
     pub(super) fn fail(&mut self, error: &SyncError) {
         self.state = RunState::Failed;
         self.error = Some(error.to_string());
+        self.error_code = Some(error.code());
         match error {
             SyncError::Platform(error) => {
                 self.hint = error.hint_text().map(str::to_owned);

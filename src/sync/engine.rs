@@ -16,7 +16,7 @@ use super::destination::Destination;
 use super::eligibility::Rules;
 use super::error::SyncError;
 use super::funnel::Funnel;
-use super::gather::{Gathered, Gatherer, Wanted, arms, gather};
+use super::gather::{Gathered, Gatherer, Recognition, Wanted, arms, gather};
 use super::member_key::MemberKeySource;
 use super::progress::Progress;
 use crate::assignment::{self, record_run};
@@ -164,6 +164,10 @@ impl Engine {
                     (run.state, run.finished_at) = (RunState::Running, None);
                 }
                 self.store.save_run(&run).await?;
+                for part in report.destinations.iter().filter(|part| part.state == RunState::Done && !options.dry_run) {
+                    // Verdicts that runs before this one waited for are among those it has asked for.
+                    self.store.settle_verdicts(&run.audience, &part.destination).await?;
+                }
                 if !options.dry_run {
                     self.audit_sent(&run, &report).await?;
                 }
@@ -177,6 +181,7 @@ impl Engine {
                     None => RunState::Failed,
                 };
                 run.error = Some(error.to_string());
+                run.outcome = Some(serde_json::json!({ "error": { "code": super::error::code(&error) } }));
                 self.store.save_run(&run).await?;
                 Err(error)
             }
@@ -318,8 +323,7 @@ impl Engine {
             &self.config.prepare,
             arms(&self.config, &selection.audience)?,
             &wanted,
-            &member_key,
-            &suppression,
+            Recognition { member_key: &member_key, suppression: &suppression },
             temp,
             EXPECTED_ROWS,
         )?;

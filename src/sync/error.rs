@@ -51,6 +51,45 @@ impl SyncError {
             Self::Protocol(_) | Self::Stopped(_) | Self::Rejections { .. } | Self::Guarded(_) => false,
         }
     }
+
+    /// A stable name of what it is, for programs.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Platform(error) => platform_code(error),
+            Self::Ledger(error) if error.is_locked() => "audience_busy",
+            Self::Ledger(_) => "ledger_failed",
+            Self::Store(_) => "state_unavailable",
+            Self::Warehouse(_) => "warehouse_failed",
+            Self::Temporary(_) | Self::File { .. } => "disk_failed",
+            Self::Busy => "audience_busy",
+            Self::Stopped(_) => "stopped",
+            Self::Rejections { .. } => "too_many_rejected",
+            Self::Guarded(_) => "guard_refused",
+            Self::Protocol(_) => "failed",
+        }
+    }
+}
+
+fn platform_code(error: &reveil_sdk::Error) -> &'static str {
+    use reveil_sdk::ErrorKind::{Auth, Config, Permission};
+    match error.kind() {
+        Config => "not_configured",
+        Auth | Permission => "permission",
+        _ if super::upload::is_later(error) => "platform_unavailable",
+        _ => "platform_failed",
+    }
+}
+
+/// As [`SyncError::code`], for an error that has been carried further.
+pub fn code(error: &anyhow::Error) -> &'static str {
+    let known = error.chain().find_map(|cause| {
+        let sync = cause.downcast_ref::<SyncError>().map(SyncError::code);
+        let warehouse = || cause.is::<crate::warehouse::Error>().then_some("warehouse_failed");
+        let store = || cause.is::<crate::store::StoreError>().then_some("state_unavailable");
+        let platform = || cause.downcast_ref::<reveil_sdk::Error>().map(platform_code);
+        sync.or_else(warehouse).or_else(store).or_else(platform)
+    });
+    known.unwrap_or("failed")
 }
 
 /// As [`SyncError::is_passing`], for an error that has been carried further.

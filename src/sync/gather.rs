@@ -33,6 +33,15 @@ pub struct Wanted<'a> {
     pub kinds: &'a [IdentifierKind],
 }
 
+/// How customers are recognised.
+#[derive(Debug, Clone, Copy)]
+pub struct Recognition<'a> {
+    /// The secret that makes member keys.
+    pub member_key: &'a [u8; 32],
+    /// Who asked to be forgotten.
+    pub suppression: &'a Suppression,
+}
+
 /// One destination's prepared members.
 #[derive(Debug)]
 pub struct Prepared {
@@ -100,8 +109,7 @@ impl<'a> Gatherer<'a> {
         prepare: &PrepareConfig,
         arms: Vec<Arm>,
         wanted: &[Wanted<'_>],
-        member_key: &'a [u8; 32],
-        suppression: &'a Suppression,
+        recognition: Recognition<'a>,
         temp: &'a Path,
         expected_rows: u64,
     ) -> Result<Self, SyncError> {
@@ -119,10 +127,10 @@ impl<'a> Gatherer<'a> {
             .collect::<Result<_, SyncError>>()?;
         Ok(Self {
             rules,
-            member_key,
+            member_key: recognition.member_key,
             canonicaliser: Canonicaliser::new(&options),
             destinations,
-            suppression,
+            suppression: recognition.suppression,
             identity: IdentityBuilder::create(temp, prepare.shared_above)?,
             arms,
             ids: IdSpool::create(temp)?,
@@ -254,7 +262,7 @@ impl<'a> Gatherer<'a> {
             None
         } else {
             // A unit is withheld by its smallest customer id, which is only known now.
-            let mut builder = HoldoutBuilder::create(&identity, self.temp, self.arms)?;
+            let mut builder = HoldoutBuilder::create(&identity, self.temp, self.arms)?.with_unit_keys(self.member_key);
             self.ids.read(|index, id| builder.push(index, id))?;
             Some(builder.finish()?)
         };

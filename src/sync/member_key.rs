@@ -12,8 +12,8 @@ use crate::ledger::Ledgers;
 use crate::ledger::shared::Shared;
 
 /// Who a customer is to the platforms: says nothing without the key.
-pub(crate) fn member_key(secret: &[u8; 32], customer_id: &str) -> MemberKey {
-    let digest = Sha256::new().chain_update(secret).chain_update(customer_id.as_bytes()).finalize();
+pub(crate) fn member_key(secret: &[u8; 32], customer_id: impl AsRef<[u8]>) -> MemberKey {
+    let digest = Sha256::new().chain_update(secret).chain_update(customer_id).finalize();
     MemberKey(*digest.first_chunk().expect("32 bytes"))
 }
 

@@ -1,6 +1,8 @@
 //! What a run would do, without doing it: the same gathering and comparison, and the requests as the connector would
 //! make them, recorded instead of sent. Writes nothing but temporary files.
 
+use std::sync::atomic::{AtomicU64, Ordering};
+
 use reveil_sdk::{AudienceRef, Batch, Context, Operation, Upload};
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -94,9 +96,10 @@ impl Engine {
     ) -> anyhow::Result<AudiencePlan> {
         let audience = self.config.audience(&selection.audience)?;
         let names = self.destination_names(selection, audience)?;
-        // By process, so that a plan can be made while a run holds the audience.
-        let temp =
-            Scratch::fixed(&self.audience_dir(&selection.audience).join(format!("plan-{}", std::process::id())))?;
+        // Of its own, so that plans can be made side by side and while a run holds the audience.
+        static MADE: AtomicU64 = AtomicU64::new(0);
+        let own = format!("plan-{}-{}", std::process::id(), MADE.fetch_add(1, Ordering::Relaxed));
+        let temp = Scratch::fixed(&self.audience_dir(&selection.audience).join(own))?;
         let gathered = self.gather(selection, audience, &names, temp.path(), &Unstoppable, progress).await?;
         let mut destinations = Vec::new();
         for prepared in &gathered.destinations {

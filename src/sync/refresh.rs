@@ -10,7 +10,7 @@ use super::control::RunControl;
 use super::delivery::observe;
 use super::engine::Engine;
 use super::progress::Progress;
-use crate::store::model::{DestinationRun, RunState};
+use crate::store::model::DestinationRun;
 use crate::transport::retry::RetryPolicy;
 
 impl Engine {
@@ -59,11 +59,10 @@ impl Engine {
             observe(&self.store, &destination, audience_key, &reference, &last.run_id, &upload).await??;
         }
         last.upload = serde_json::to_value(&upload)?;
-        if last.state == RunState::Pending && confirmed.pending == 0 {
-            last.state = RunState::Done;
-        }
         self.store.save_destination_run(&last).await?;
-        self.finish_run(&last.run_id, audience_key).await?;
+        if confirmed.pending == 0 {
+            self.store.settle_verdicts(audience_key, name).await?;
+        }
         Ok(confirmed.pending)
     }
 
@@ -76,18 +75,5 @@ impl Engine {
             }
         }
         Ok(None)
-    }
-
-    /// A pending run is done when all its parts are.
-    async fn finish_run(&self, run_id: &str, audience_key: &str) -> anyhow::Result<()> {
-        let runs = self.store.runs(Some(audience_key), 50).await?;
-        let Some(mut run) = runs.into_iter().find(|run| run.id == run_id && run.state == RunState::Pending) else {
-            return Ok(());
-        };
-        if self.store.destination_runs(run_id).await?.iter().all(|part| part.state == RunState::Done) {
-            run.state = RunState::Done;
-            self.store.save_run(&run).await?;
-        }
-        Ok(())
     }
 }

@@ -29,10 +29,13 @@ impl Meter for Unmetered {
     fn retried(&self, _connector: &'static str, _after: ErrorKind) {}
 }
 
+/// The pacer of each destination, with the limits it was made for.
+type Pacers = HashMap<String, (Limits, Arc<Pacer>)>;
+
 /// See the module. Clones share.
 #[derive(Debug, Clone)]
 pub struct Shared {
-    pacers: Arc<Mutex<HashMap<String, (Limits, Arc<Pacer>)>>>,
+    pacers: Arc<Mutex<Pacers>>,
     meter: Arc<dyn Meter>,
 }
 

@@ -28,6 +28,8 @@ use chrono::{DateTime, Utc};
 use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize};
 
+use crate::config::DestinationConfig;
+use crate::config::destination::SecretSource;
 use crate::config::vault::VaultConfig;
 use crate::store::StoreError;
 use key::Keyring;
@@ -273,6 +275,14 @@ pub async fn credential_expiries(table: &dyn SecretTable) -> Result<Vec<Credenti
     let mut expiries: Vec<CredentialExpiry> = list(table).await?.into_iter().filter_map(ends).collect();
     expiries.sort_by(|a, b| (a.expires_at, &a.secret).cmp(&(b.expires_at, &b.secret)));
     Ok(expiries)
+}
+
+/// When the first of a destination's sealed credentials ends, of those known.
+pub fn expiry_of(expiries: &[CredentialExpiry], destination: &DestinationConfig) -> Option<DateTime<Utc>> {
+    let sources = destination.credentials.sources();
+    let named =
+        |secret: &str| sources.iter().any(|(_, source)| matches!(source, SecretSource::Vault(name) if name == secret));
+    expiries.iter().find(|expiry| named(&expiry.secret)).map(|expiry| expiry.expires_at)
 }
 
 fn check_name(name: &str) -> Result<(), VaultError> {

@@ -1,9 +1,12 @@
 //! French and English. Every text of the pages is here, so that no page speaks half of each.
 
+use std::collections::BTreeMap;
+
 use axum::http::{HeaderMap, header};
 
 use crate::http::problem::Code;
 use crate::store::model::{RunKind, RunState};
+use crate::sync::eligibility::reason;
 
 /// What the visitor reads best, of what we speak.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -77,6 +80,7 @@ pub struct Words {
     pub started: &'static str,
     pub finished: &'static str,
     pub attempts: &'static str,
+    pub origin: &'static str,
     pub dry_run: &'static str,
     pub segment: &'static str,
     pub customers: &'static str,
@@ -88,6 +92,7 @@ pub struct Words {
     pub destinations: &'static str,
     pub added: &'static str,
     pub removed: &'static str,
+    pub renewed: &'static str,
     pub kept: &'static str,
     pub requests: &'static str,
     pub warnings: &'static str,
@@ -140,6 +145,7 @@ static ENGLISH: Words = Words {
     started: "Started",
     finished: "Ended",
     attempts: "Attempts",
+    origin: "Asked by",
     dry_run: "Dry run: nothing is sent",
     segment: "From customers to people who may be uploaded",
     customers: "Customers",
@@ -151,6 +157,7 @@ static ENGLISH: Words = Words {
     destinations: "Destinations",
     added: "Added",
     removed: "Removed",
+    renewed: "Renewed",
     kept: "Kept",
     requests: "Requests",
     warnings: "Warnings",
@@ -203,6 +210,7 @@ static FRENCH: Words = Words {
     started: "Début",
     finished: "Fin",
     attempts: "Tentatives",
+    origin: "À la demande de",
     dry_run: "Essai à blanc : rien n’est envoyé",
     segment: "Des clients aux personnes que l’on peut envoyer",
     customers: "Clients",
@@ -214,6 +222,7 @@ static FRENCH: Words = Words {
     destinations: "Destinations",
     added: "Ajoutés",
     removed: "Retirés",
+    renewed: "Renouvelés",
     kept: "Gardés",
     requests: "Requêtes",
     warnings: "Avertissements",
@@ -247,7 +256,7 @@ impl Words {
         let digits = number.to_string();
         let mut text = String::new();
         for (index, digit) in digits.chars().enumerate() {
-            if index > 0 && (digits.len() - index) % 3 == 0 {
+            if index > 0 && (digits.len() - index).is_multiple_of(3) {
                 text.push(self.thousands);
             }
             text.push(digit);
@@ -266,12 +275,20 @@ impl Words {
     }
 
     /// Why somebody was left out.
-    pub fn reason(&self, reason: &str) -> String {
+    fn reason(&self, code: &str) -> String {
         let words = match self.language {
-            Language::English => crate::sync::eligibility::reason::describe(reason),
-            Language::French => french_reason(reason),
+            Language::English => reason::describe(code),
+            Language::French => french_reason(code),
         };
-        if matches!(words, "other" | "autre") { reason.replace('_', " ") } else { words.to_owned() }
+        if matches!(words, "other" | "autre") { code.replace('_', " ") } else { words.to_owned() }
+    }
+
+    /// Who was left out and why, in the order of the rules; unknown reasons last.
+    pub fn reasons(&self, excluded: &BTreeMap<String, u64>) -> Vec<(String, String)> {
+        let order = |reason: &str| reason::ORDER.iter().position(|known| *known == reason).unwrap_or(usize::MAX);
+        let mut all: Vec<_> = excluded.iter().collect();
+        all.sort_by_key(|(reason, _)| order(reason));
+        all.into_iter().map(|(reason, number)| (self.reason(reason), self.count(number))).collect()
     }
 
     /// What kind of problem.
@@ -347,7 +364,7 @@ mod tests {
 
     #[test]
     fn every_reason_has_words_in_both() {
-        for reason in crate::sync::eligibility::reason::ORDER {
+        for reason in reason::ORDER {
             for words in [&ENGLISH, &FRENCH] {
                 assert!(!words.reason(reason).contains('_') && !matches!(&*words.reason(reason), "other" | "autre"));
                 assert_ne!(words.reason(reason), reason.replace('_', " ").to_uppercase());

@@ -36,7 +36,7 @@ struct Runs {
 
 pub async fn runs(State(app): State<App>, visitor: Visitor, Query(which): Query<Which>) -> Result<Response, Problem> {
     let filter = RunFilter { audience: which.audience.clone(), ..RunFilter::default() };
-    let found = app.daemon.engine().store.runs_page(&filter, which.cursor.as_deref(), PER_PAGE).await?;
+    let found = app.daemon.store().runs_page(&filter, which.cursor.as_deref(), PER_PAGE).await?;
     page(&Runs {
         w: visitor.words,
         runs: found.items.into_iter().filter(|run| visitor.caller.sees(&run.audience)).collect(),

@@ -149,6 +149,16 @@ fn a_browser_on_the_same_machine_grants_access_and_syncs_live_on_it() {
     }
     shop.sync(&[]).expect(DONE);
     shop.assert_exact("on granted tokens");
+    // Nothing that was granted lies open in the state.
+    for entry in std::fs::read_dir(shop.path().join("state")).unwrap().map(|entry| entry.unwrap().path()) {
+        if entry.is_file() {
+            let bytes = std::fs::read(&entry).unwrap();
+            for token in ["refresh-", "ya29.", "EAAsandbox", "sandbox-google-client-secret", "code-"] {
+                let found = bytes.windows(token.len()).any(|window| window == token.as_bytes());
+                assert!(!found, "{} holds {token}", entry.display());
+            }
+        }
+    }
     let list = shop.reveil(&["vault", "list", "--json"]).expect(DONE).json();
     assert_eq!(list["secrets"].as_array().unwrap().len(), 2);
     assert_eq!(list["secrets"][1]["destination"], "meta");

@@ -87,7 +87,7 @@ fn assert_no_trace(shop: &Shop, person: &Customer, outputs: &[&Output]) {
         needles.insert(hex.into_bytes());
     }
     needles.insert(Sha256::digest(&email).to_vec());
-    needles.insert(phone[1..].as_bytes().to_vec());
+    needles.insert(phone.as_bytes()[1..].to_vec());
     let search = |what: &str, bytes: &[u8]| {
         for needle in &needles {
             let found = bytes.windows(needle.len()).any(|window| window == needle);
@@ -282,4 +282,34 @@ fn what_is_uncertain_counts_as_sent_and_what_is_unusable_stops_the_request() {
     assert_gone(&shop, &person, "after the next sync");
     let nobody = forget(&shop, "email:never.seen@example.com\n", &[]).expect(DONE);
     assert!(nobody.stdout.contains("in no audience"), "{}", nobody.stdout);
+}
+
+/// Left to the daemon, tried again by it while a platform is away.
+#[test]
+fn a_daemon_carries_out_what_was_left_to_it() {
+    let shop = shop(34);
+    let person = shop.customers[alone(&shop, |_| true)[0]].clone();
+    let config = std::fs::read_to_string(shop.path().join("reveil.toml")).unwrap();
+    let service = "[server]\nlisten = \"127.0.0.1:0\"\nopen_on_loopback = true\n[scheduler]\npoll_secs = 1\nretry_first_delay = \"1s\"\n";
+    shop.write_config(&format!("{config}\n{service}"));
+    // More refusals than one attempt has tries.
+    shop.world().set_faults("meta.users.remove:error=503@next=10".parse().unwrap());
+    let queued = forget(&shop, &format!("phone:{}\n", person.phone.as_ref().unwrap()), &["--queue", "--json"]);
+    let id = queued.expect(PENDING).json()["id"].as_str().unwrap().to_owned();
+    let mut daemon = binary::spawn(shop.path(), &["serve"]);
+    let waited = std::time::Instant::now();
+    let status = loop {
+        let status = shop.reveil(&["forget", "status", &id, "--json"]).expect(DONE).json();
+        if status["state"] == "erased" || waited.elapsed().as_secs() > 60 {
+            break status;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(200));
+    };
+    daemon.kill().unwrap();
+    daemon.wait().unwrap();
+    assert_eq!(status["state"], "erased", "{status}");
+    assert_gone(&shop, &person, "by the daemon");
+    assert_no_trace(&shop, &person, &[]);
+    let meta = status["targets"].as_array().unwrap().iter().find(|target| target["destination"] == "meta").unwrap();
+    assert_eq!(meta["attempts"], 2, "{status}");
 }

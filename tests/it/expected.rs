@@ -43,7 +43,12 @@ pub struct Identifier {
 
 /// The target of both platforms as of `as_of`.
 pub fn expected(customers: &[Customer], as_of: DateTime<Utc>) -> Expected {
-    let roles: Vec<Role> = customers.iter().map(|customer| role(customer, as_of)).collect();
+    expected_of(customers, as_of, INACTIVE_DAYS, SALT)
+}
+
+/// The same for an audience that sleeps so many days and withholds by this salt.
+pub fn expected_of(customers: &[Customer], as_of: DateTime<Utc>, inactive_days: i64, salt: &str) -> Expected {
+    let roles: Vec<Role> = customers.iter().map(|customer| role(customer, as_of, inactive_days)).collect();
     let identifiers: Vec<Vec<Identifier>> =
         customers.iter().zip(&roles).map(|(customer, role)| identifiers(customer, *role)).collect();
     let mut holders: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
@@ -53,7 +58,7 @@ pub fn expected(customers: &[Customer], as_of: DateTime<Utc>) -> Expected {
         }
     }
     let units = units(customers, &holders);
-    let held_out: Vec<bool> = (0..customers.len()).map(|index| is_held_out(&units[&index])).collect();
+    let held_out: Vec<bool> = (0..customers.len()).map(|index| is_held_out(&units[&index], salt)).collect();
     let mut expected = Expected::default();
     let mut withheld = BTreeSet::new();
     for (index, own) in identifiers.iter().enumerate() {
@@ -78,9 +83,9 @@ pub fn expected(customers: &[Customer], as_of: DateTime<Utc>) -> Expected {
     expected
 }
 
-fn role(customer: &Customer, as_of: DateTime<Utc>) -> Role {
+fn role(customer: &Customer, as_of: DateTime<Utc>, inactive_days: i64) -> Role {
     let last = customer.orders.iter().filter(|at| **at < as_of).max();
-    let dormant_before = as_of - Duration::days(INACTIVE_DAYS);
+    let dormant_before = as_of - Duration::days(inactive_days);
     if customer.objection || customer.erasure || customer.consent == "DENIED" {
         return Role::Refused;
     }
@@ -150,8 +155,8 @@ fn units(customers: &[Customer], holders: &BTreeMap<&str, Vec<usize>>) -> HashMa
     }
 }
 
-fn is_held_out(unit: &str) -> bool {
-    let hash = Sha256::digest(format!("{SALT}:{unit}"));
+fn is_held_out(unit: &str, salt: &str) -> bool {
+    let hash = Sha256::digest(format!("{salt}:{unit}"));
     let number = u64::from_be_bytes(hash[..8].try_into().expect("8 bytes"));
     (u128::from(number) * 10_000) >> 64 < u128::from(HOLDOUT_BPS)
 }

@@ -262,7 +262,8 @@ fn a_full_disk_is_said_and_survived() {
         if output.code != Some(DONE) {
             failed += 1;
             let all = format!("{}{}", output.stdout, output.stderr);
-            assert!(matches!(output.code, Some(FAILED | PARTIAL)), "{all}");
+            // The state's full disk is worth another try.
+            assert!(matches!(output.code, Some(FAILED | PARTIAL | TRY_LATER)), "{all}");
             assert!(["No space left", "disk is full", "disk I/O error"].iter().any(|word| all.contains(word)), "{all}");
             assert!(!all.contains("panicked"), "{all}");
         }

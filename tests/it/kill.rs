@@ -11,11 +11,14 @@ use crate::expected::Expected;
 use crate::shop::{Plan, Shop};
 
 const KILLS: usize = 200;
+/// Where the ledgers are shared, each costs more.
+const KILLS_ON_MACHINES: usize = 25;
+const MACHINES: u64 = 3;
 /// Between two changes of the warehouse.
 const KILLS_A_CYCLE: usize = 5;
 
 /// One set is drawn for each run that is to be killed.
-const FAULTS: &[&str] = &[
+pub const FAULTS: &[&str] = &[
     "",
     "meta.users:reset@0.1,google.members:reset@0.1",
     "meta.users:reset-applied@0.2,google.members:reset-applied@0.2",
@@ -31,12 +34,43 @@ const FAULTS: &[&str] = &[
 
 #[test]
 fn killed_at_any_moment_the_audiences_end_up_exact() {
-    let mut shop = open();
+    survive(open(), KILLS, |_| {});
+}
+
+/// Every run is on one of three machines, which share the ledgers in a folder and have nothing else of each other's but
+/// the state. Now and then one of them loses its copies.
+#[test]
+fn killed_runs_are_carried_on_by_other_machines() {
+    let shop = open();
+    let store = format!("[ledger]\nstore = \"file://{}\"\n\n[warehouse]", shop.path().join("shared").display());
+    let config = std::fs::read_to_string(shop.path().join("reveil.toml")).expect("just written");
+    shop.write_config(&config.replacen("[warehouse]", &store, 1));
+    let mut draws = shop.draws.clone();
+    let mut at = 0;
+    survive(shop, KILLS_ON_MACHINES, |shop| {
+        let copies = shop.path().join("state").join("ledger-copies");
+        let of = |machine: u64| shop.path().join(format!("copies-{machine}"));
+        let next = draws.below(MACHINES);
+        if copies.exists() {
+            std::fs::rename(&copies, of(at)).expect("the directory is ours");
+        }
+        if of(next).exists() {
+            if draws.percent(20) {
+                std::fs::remove_dir_all(of(next)).expect("the directory is ours");
+            } else {
+                std::fs::rename(of(next), &copies).expect("the directory is ours");
+            }
+        }
+        at = next;
+    });
+}
+
+fn survive(mut shop: Shop, kills_wanted: usize, mut before_run: impl FnMut(&Shop)) {
     let (first, refresh) = undisturbed_runs();
     let started = Instant::now();
     let (mut kills, mut while_sending, mut ended_alone, mut cycles) = (0, 0, 0, 0);
     let mut before = Expected::default();
-    while kills < KILLS {
+    while kills < kills_wanted {
         let now = shop.expected();
         let length = if cycles == 0 { first } else { refresh };
         assert!(now.held_out > 10, "the holdout has something to do: {}", now.held_out);
@@ -45,6 +79,7 @@ fn killed_at_any_moment_the_audiences_end_up_exact() {
             shop.world().set_faults(rules.parse().expect("a fault rule"));
             let delay = length.mul_f64(shop.draws.below(1_000) as f64 / 1_000.0);
             let sent_before = member_requests(&shop);
+            before_run(&shop);
             if run_and_kill(&shop, delay) {
                 kills += 1;
                 while_sending += usize::from(member_requests(&shop) > sent_before);
@@ -52,9 +87,10 @@ fn killed_at_any_moment_the_audiences_end_up_exact() {
                 ended_alone += 1;
             }
             assert_nobody_else(&shop, &before, &now, &format!("after kill {kills} (cycle {cycles}, faults {rules:?})"));
-            assert!(ended_alone < KILLS, "the process ends before it can be killed");
+            assert!(ended_alone < kills_wanted, "the process ends before it can be killed");
         }
         shop.world().set_faults(Faults::NONE);
+        before_run(&shop);
         let report = shop.sync(&[]).expect(0).json();
         assert_eq!(report["state"], "done", "{report}");
         shop.assert_exact(&format!("cycle {cycles}, {kills} kills"));
@@ -73,7 +109,7 @@ fn killed_at_any_moment_the_audiences_end_up_exact() {
         refresh.as_millis(),
         started.elapsed().as_secs_f64()
     );
-    assert!(while_sending > KILLS / 8, "only {while_sending} kills hit a run that was sending");
+    assert!(while_sending > kills_wanted / 8, "only {while_sending} kills hit a run that was sending");
 }
 
 /// `REVEIL_IT_SEED` chooses other moments, faults and customers.

@@ -1,6 +1,7 @@
 //! End to end: the real binary, a warehouse in a SQLite file, and the simulated platforms in this process.
 //!
 //! - [`kill`]: the process is killed at random moments and started again; the audiences end up exact.
+//! - [`replicas`]: three daemons share the work and are killed at random; every due time is run once.
 //! - [`replace`]: a full replace repairs what drifted, without a gap.
 //! - [`failures`]: what goes wrong is said once, with a remedy and the right exit code.
 //! - [`privacy`]: no output and no file holds an identifier, its digest or a secret.
@@ -23,5 +24,6 @@ mod kill;
 mod postgres;
 mod privacy;
 mod replace;
+mod replicas;
 mod serve;
 mod shop;

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use chrono::{DateTime, Duration, NaiveDate, Utc};
-use reveil_sandbox::{Delays, Platform, Sandbox, Settings, World};
+use reveil_sandbox::{AudienceInfo, Delays, Platform, Sandbox, Settings, World};
 use rusqlite::{Connection, params};
 use tempfile::TempDir;
 
@@ -164,9 +164,14 @@ impl Shop {
     /// about a person and cannot be computed here.
     #[track_caller]
     pub fn held(&self, platform: Platform) -> Option<Digests> {
+        self.held_as(platform, "")
+    }
+    /// Of the audience whose name begins so.
+    #[track_caller]
+    pub fn held_as(&self, platform: Platform, name: &str) -> Option<Digests> {
         let world = self.world();
-        let audiences: Vec<_> =
-            world.audiences().into_iter().filter(|audience| audience.platform == platform).collect();
+        let is_it = |audience: &AudienceInfo| audience.platform == platform && audience.name.starts_with(name);
+        let audiences: Vec<_> = world.audiences().into_iter().filter(is_it).collect();
         assert!(audiences.len() <= 1, "{platform:?} has {} audiences", audiences.len());
         let audience = audiences.first()?;
         let held = world.held(platform, &audience.id).expect("the audience is there");
@@ -264,9 +269,22 @@ impl Shop {
         self.draws.below(self.customers.len() as u64) as usize
     }
 
-    /// Some time passes in the warehouse: orders, new addresses, refusals, new customers, exchanged phones.
+    /// Moves the shop's history so that `now` is its day.
+    pub fn move_to(&mut self, now: DateTime<Utc>) {
+        let by = now - self.as_of;
+        self.customers.iter_mut().flat_map(|customer| &mut customer.orders).for_each(|at| *at += by);
+        self.as_of = now;
+    }
+
+    /// Some time passes in the warehouse, and what does with it.
     pub fn live(&mut self, days: i64) {
         self.as_of += Duration::days(days);
+        self.change(days);
+        self.write_warehouse();
+    }
+
+    /// Orders of the last days, new addresses, refusals, new customers, exchanged phones.
+    pub fn change(&mut self, days: i64) {
         let count = self.customers.len();
         for _ in 0..count / 8 {
             let index = self.any();
@@ -296,13 +314,20 @@ impl Shop {
             self.customers[index].consent = "GRANTED";
             self.add_customer();
         }
-        self.write_warehouse();
     }
 
     /// Writes everybody anew.
     pub fn write_warehouse(&self) {
         let mut connection = Connection::open(self.warehouse()).expect("the directory is ours");
         write(&mut connection, &self.customers).expect("the warehouse takes the shop");
+    }
+    /// Puts another warehouse in the place of the one that is being read.
+    pub fn swap_warehouse(&self) {
+        let new = self.path().join("next.db");
+        let mut connection = Connection::open(&new).expect("the directory is ours");
+        write(&mut connection, &self.customers).expect("the warehouse takes the shop");
+        drop(connection);
+        std::fs::rename(new, self.warehouse()).expect("the directory is ours");
     }
 }
 

@@ -83,7 +83,7 @@ async fn measures_what_the_campaign_did() {
     let file = std::fs::read_dir(&dir).unwrap().map(|entry| entry.unwrap().path());
     let file = file.into_iter().find(|path| path.extension().is_some_and(|kind| kind == "bin")).unwrap();
     assert_eq!(std::fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
-    assert_eq!(std::fs::metadata(&file).unwrap().len(), 8 + 4_000 * 18 + 12);
+    assert_eq!(std::fs::metadata(&file).unwrap().len(), 8 + 4_000 * 30 + 12);
 
     // A later sync, with the buyers gone from the segment, changes no assignment.
     shop.sync("dormant").await;
@@ -121,6 +121,32 @@ fn measure_command(shop: &Shop, more: &[&str]) -> serde_json::Value {
         .unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     serde_json::from_slice(&output.stdout).unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_household_is_one_person_who_bought_when_one_of_it_did() {
+    // Households of two, and a hundred customers alone.
+    let person = |n: u32| Person { id: format!("c{n:05}"), household: (n < 900).then_some(n / 2) };
+    let people: Vec<Person> = (0..1_000).map(person).collect();
+    let shop = Shop::open(&people, AUDIENCE).await;
+    shop.sync("dormant").await;
+    // Both of one household, the second of another, and one alone; the smaller id decides who is withheld.
+    let (both, second, alone) = ("c00010", "c00020", "c00950");
+    for (id, amount) in [(both, 10.0), ("c00011", 20.0), ("c00021", 40.0), (alone, 80.0)] {
+        shop.event(id, 5.0, "order", amount);
+    }
+    shop.pass_days(100);
+    let question = Question { as_of: shop.clock.now(), window_days: 60, cap_minor: None };
+    let outcome = of_audience(&shop.engine, "dormant", question).await.unwrap().unwrap();
+    let (treated, holdout) = (outcome.treated, outcome.holdout);
+    assert_eq!((treated.persons + holdout.persons, treated.customers + holdout.customers), (550, 1_000));
+    let withheld = (0..900).step_by(2).chain(900..1_000).filter(|n| held_out(&format!("c{n:05}"))).count();
+    assert_eq!(holdout.persons, withheld as u64);
+    let held: Vec<bool> = [both, second, alone].iter().map(|id| held_out(id)).collect();
+    let expected = |arm: bool| held.iter().filter(|held| **held == arm).count() as u64;
+    assert_eq!((treated.buyers, holdout.buyers), (expected(false), expected(true)));
+    assert_eq!((treated.orders + holdout.orders, treated.revenue_minor + holdout.revenue_minor), (4, 15_000));
+    shop.sandbox.stop().await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]

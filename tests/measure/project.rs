@@ -69,19 +69,34 @@ const PROJECT: [&str; 9] =
 async fn a_projection_learns_what_is_known() {
     let people: Vec<Person> = (0..500).map(|n| Person { id: format!("c{n:05}"), household: None }).collect();
     let shop = Shop::open(&people, AUDIENCE).await;
-    // Of 500 inactive since September, 25 came back in the window from 2 November.
-    let connection = shop.warehouse();
-    (0..25).for_each(|n| add(&connection, &people[n].id, -50.0, "order", 60.0));
-    drop(connection);
     let named = |json: &serde_json::Value, name: &str| {
         json["assumptions"].as_array().unwrap().iter().find(|it| it["name"] == name).unwrap().clone()
     };
 
+    // The last order is of March: nobody knows who came back since.
+    let stale = json(&shop, &PROJECT);
+    let p0 = named(&stale, "p0");
+    assert_eq!(p0["value"], "beta(24,976)", "the prior stands");
+    assert!(p0["source"].as_str().unwrap().ends_with("see the warnings"), "{p0}");
+    assert!(stale["warnings"].to_string().contains("Nobody bought anything in the 270 days"), "{}", stale["warnings"]);
+
+    // Of 500 inactive on 3 October, 25 came back within 60 days; the last order of anybody is of the end of November.
+    let connection = shop.warehouse();
+    (0..25).for_each(|n| add(&connection, &people[n].id, -50.0, "order", 60.0));
+    add(&connection, "stranger", -34.0, "order", 60.0);
+    let late = json(&shop, &PROJECT);
+    assert!(named(&late, "p0")["source"].as_str().unwrap().starts_with("backtest: 25 of 500 "), "{late}");
+    assert!(late["warnings"].to_string().contains("last purchase is of 2025-11-28, 34 days"), "{}", late["warnings"]);
+    add(&connection, "stranger", -1.0, "order", 60.0);
+    drop(connection);
+
     let before = json(&shop, &PROJECT);
+    assert!(!before["warnings"].to_string().contains("last purchase"), "{}", before["warnings"]);
     assert_eq!(named(&before, "match")["value"], "beta(10,6)");
     assert_eq!(named(&before, "match")["source"], "config: roi.priors.meta.match");
     assert_eq!(named(&before, "margin")["source"], "config: roi.priors.all.margin");
-    assert!(named(&before, "p0")["source"].as_str().unwrap().starts_with("backtest: 25 of "), "{before}");
+    assert!(named(&before, "p0")["source"].as_str().unwrap().starts_with("backtest: 25 of 500 "), "{before}");
+    assert_eq!(named(&before, "lift")["value"], "lognormal(0.1,1)");
     assert_eq!(named(&before, "aov")["value"], "mean(20,0.15)");
     assert!(before["warnings"].to_string().contains("before consent"), "{}", before["warnings"]);
     let given = json(&shop, &[&PROJECT[..], &["--aov", "70"]].concat());
@@ -142,6 +157,31 @@ async fn a_projection_learns_what_is_known() {
     let measured = json(&shop, &["roi", "measure", "--audience", "dormant", "--as-of", "2026-04-01", "--json"]);
     assert_eq!(measured["assignment"]["cost"], 27.0);
     assert_eq!(measured["attributed"]["buyers"], 6.0);
+
+    // Nobody bought since, so there is no ratio to learn from; a finished experiment with buyers moves the lift.
+    assert!(named(&json(&shop, &PROJECT), "lift")["source"].as_str().unwrap().contains("elsewhere"));
+    let connection = shop.warehouse();
+    people.iter().skip(50).step_by(3).for_each(|it| add(&connection, &it.id, 10.0, "order", 30.0));
+    drop(connection);
+    // Orders that end before the windows do are no result.
+    let early = json(&shop, &["roi", "measure", "--audience", "dormant", "--as-of", "2026-04-01", "--json"]);
+    assert!(early["warnings"].to_string().contains("it is of 2026-01-11"), "{}", early["warnings"]);
+    assert_eq!(shop.engine.store.experiments().await.unwrap(), []);
+    let connection = shop.warehouse();
+    add(&connection, "stranger", 58.0, "order", 30.0);
+    drop(connection);
+    json(&shop, &["roi", "measure", "--audience", "dormant", "--as-of", "2026-04-01", "--json"]);
+    let kept = shop.engine.store.experiments().await.unwrap();
+    assert_eq!(
+        (kept.len(), kept[0].window_days, kept[0].reached_source.as_str()),
+        (1, 60, "reach reported by the platforms")
+    );
+    let learned = named(&json(&shop, &PROJECT), "lift");
+    assert_eq!(learned["source"], "observed: 1 own experiment(s), random effects");
+    assert_ne!(learned["value"], "lognormal(0.1,1)");
+    // A window that still runs is no result.
+    json(&shop, &["roi", "measure", "--audience", "dormant", "--as-of", "2026-02-01", "--json"]);
+    assert_eq!(shop.engine.store.experiments().await.unwrap(), kept);
     shop.sandbox.stop().await.unwrap();
 }
 

@@ -5,7 +5,7 @@ mod support;
 
 use support::{Loop, run};
 
-const SMALL: Loop = Loop { persons: 3_000, holdout_bps: 2_000, lift_ratio: 0.6, runs: 400 };
+const SMALL: Loop = Loop { persons: 3_000, holdout_bps: 2_000, lift_ratio: 0.6, runs: 400, base_rate: None };
 
 #[test]
 fn intervals_cover_the_truth_of_400_simulated_campaigns() {

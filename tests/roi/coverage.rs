@@ -7,7 +7,7 @@ use reveil::roi::{
 };
 
 /// Buyers among `persons` who each buy with probability `p`: gaps between buyers are geometric.
-fn buyers(stream: &mut Stream, persons: u64, p: f64) -> u64 {
+pub fn buyers(stream: &mut Stream, persons: u64, p: f64) -> u64 {
     let (mut at, mut count) = (0.0, 0);
     loop {
         at += (stream.uniform().ln() / (-p).ln_1p()).ceil();

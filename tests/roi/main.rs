@@ -4,6 +4,7 @@ mod alive;
 mod closed_loop;
 mod coverage;
 mod measure;
+mod power;
 mod projection;
 
 /// Reads a golden file.

@@ -134,8 +134,10 @@ fn meta_inputs(case: &Value) -> Inputs {
     inputs
 }
 
-fn check_simulation(case: &Value) {
-    let got = serde_json::to_value(project(&meta_inputs(case)).simulation).unwrap();
+fn check_simulation(case: &Value, seed: u64) {
+    let mut inputs = meta_inputs(case);
+    inputs.seed = seed;
+    let got = serde_json::to_value(project(&inputs).simulation).unwrap();
     let out = &case["out_10M"];
     for (metric, key) in [
         ("baskets", "baskets"),
@@ -149,19 +151,21 @@ fn check_simulation(case: &Value) {
             let want = number(&out[key], &format!("/q05_q25_q50_q75_q95/{i}"));
             // A count may differ by one whole basket.
             let near = (number(&got[metric], &format!("/{q}")) - want).abs();
-            assert!(near <= (0.02 * want).max(1.0), "{metric} {q} off by {near} of {want}");
+            assert!(near <= (0.02 * want).max(1.0), "seed {seed}: {metric} {q} off by {near} of {want}");
         }
     }
     for (metric, key) in [("roi", "roi"), ("incremental_roi", "inc_roi")] {
-        for (i, q) in ["p05", "p25", "p50", "p75"].iter().enumerate() {
+        for (i, q) in ["p05", "p25", "p50", "p75", "p95"].iter().enumerate() {
             let want = number(&out[key], &format!("/q05_q25_q50_q75_q95/{i}"));
-            assert!((number(&got[metric], &format!("/{q}")) - want).abs() <= 0.01, "{metric} {q}");
+            let off = (number(&got[metric], &format!("/{q}")) - want).abs();
+            assert!(off <= 0.01, "seed {seed}: {metric} {q} off by {off}");
         }
-        let want = number(&out[key], "/q05_q25_q50_q75_q95/4");
-        assert!((number(&got[metric], "/p95") - want).abs() <= (0.02 * want.abs()).max(0.01), "{metric} p95");
     }
     for (share, key) in [("p_roi_positive", "P(roi>0)"), ("p_incremental_roi_positive", "P(inc_roi>0)")] {
-        assert!((number(&got, &format!("/{share}")) - out[key].as_f64().unwrap()).abs() < 0.004, "{share}");
+        assert!(
+            (number(&got, &format!("/{share}")) - out[key].as_f64().unwrap()).abs() < 0.002,
+            "seed {seed}: {share}"
+        );
     }
     let at_target = number(&got, "/p_baskets_at_target");
     assert!((at_target - out["P(baskets>=1500)"].as_f64().unwrap()).abs() < 8e-5, "{at_target}");
@@ -174,14 +178,15 @@ fn few_draws(mut inputs: Inputs) -> Simulation {
 }
 
 #[test]
-fn simulation_of_the_priors_matches() {
-    check_simulation(&golden("roi_projection")["mc_prior"]);
+fn simulation_of_the_priors_matches_whatever_the_seed() {
+    // Of 50 seeds, the worst quantile of a return was off by .0095.
+    (1..=8).for_each(|seed| check_simulation(&golden("roi_projection")["mc_prior"], seed));
 }
 
 #[test]
 fn simulation_after_updating_matches() {
     let all = golden("roi_projection");
-    check_simulation(&all["mc_posterior"]);
+    (1..=4).for_each(|seed| check_simulation(&all["mc_posterior"], seed));
     // The same posterior follows from the observations.
     let mut inputs = meta_inputs(&all["mc_prior"]);
     inputs.observe_match_exact(31_240, 52_000).unwrap();

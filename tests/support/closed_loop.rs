@@ -14,13 +14,24 @@ pub struct Loop {
     /// Relative lift of persons who see many ads; 0 makes A/A runs.
     pub lift_ratio: f64,
     pub runs: u64,
+    /// Share of everybody that buys by itself; without one, it differs by recency band.
+    pub base_rate: Option<f64>,
+}
+
+impl Loop {
+    /// Ad views per person in flight, on average.
+    pub const VIEWS: f64 = 8.0;
+
+    fn baseline(self, person: u64) -> f64 {
+        self.base_rate.unwrap_or_else(|| by_band(person))
+    }
 }
 
 /// Looks while the window runs, evenly spaced.
 const LOOKS: u64 = 20;
 const WINDOW_DAYS: u64 = 60;
 /// Share of persons the platform knows.
-const MATCHED_BPS: u16 = 6_200;
+pub const MATCHED_BPS: u16 = 6_200;
 
 /// How many runs did what.
 #[derive(Debug, Clone, Copy, Default)]
@@ -61,7 +72,7 @@ impl Tally {
 }
 
 /// Share of the person's recency band that buys by itself within the window.
-fn baseline(person: u64) -> f64 {
+fn by_band(person: u64) -> f64 {
     [0.012, 0.02, 0.024, 0.036, 0.055, 0.07][(person % 6) as usize]
 }
 
@@ -89,17 +100,21 @@ fn campaign(what: Loop, ids: &[String], known: &[bool], number: u64) -> Tally {
     let members = (0..what.persons).map(|person| CampaignMember {
         person,
         reachable: known[person as usize] && !held[person as usize],
-        baseline_probability: baseline(person),
+        baseline_probability: what.baseline(person),
     });
-    let parameters =
-        CampaignParameters { seed: number, lift_ratio: what.lift_ratio, mean_exposures: 8.0, ..Default::default() };
+    let parameters = CampaignParameters {
+        seed: number,
+        lift_ratio: what.lift_ratio,
+        mean_exposures: Loop::VIEWS,
+        ..Default::default()
+    };
     let (mut persons, mut truth) = ([0_u64; 2], 0.0);
     let mut bought = [[0_u64; 2]; LOOKS as usize];
     for outcome in simulate_campaign(members, parameters).expect("sound parameters") {
         let arm = usize::from(held[outcome.person as usize]);
         persons[arm] += 1;
         if arm == 0 {
-            truth += outcome.purchase_probability - baseline(outcome.person);
+            truth += outcome.purchase_probability - what.baseline(outcome.person);
         }
         if let Some(after) = outcome.purchased_after_secs {
             let look = after * LOOKS / (WINDOW_DAYS * 86_400);

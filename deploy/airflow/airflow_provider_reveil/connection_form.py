@@ -8,7 +8,7 @@ HIDDEN_FIELDS = ["login", "port", "schema", "extra"]
 RELABELING = {"host": "URL", "password": "Token"}
 PLACEHOLDERS = {
     "host": "https://reveil.example.com",
-    "password": "rvl_… as `reveil token add` printed it",
+    "password": "rvl_… as `reveil token create` printed it",
     "verify_ssl": "true",
     "ca_bundle": "/etc/ssl/certs/internal-ca.pem",
     "timeout_secs": "30",

@@ -122,12 +122,14 @@ fn assigned(out: &mut dyn Write, assignment: &Assignment, currency: &str) -> any
     text::paragraph(
         out,
         &format!(
-            "Everybody audience {} was assigned from {} to {}, {} days each: {} orders worth {} per person uploaded, {} \
+            "Everybody audience {} was assigned from {} to {}, {} days each ({} customers; those who share an address or a \
+             number are one person): {} orders worth {} per person uploaded, {} \
              orders worth {} per person held out, net of cancellations. Planned to be held out: {}.",
             assignment.audience,
             o.first_assigned,
             o.last_assigned,
             o.window_days,
+            text::count((o.treated.customers + o.holdout.customers) as f64),
             text::count(o.treated.orders as f64),
             per_person(&o.treated),
             text::count(o.holdout.orders as f64),

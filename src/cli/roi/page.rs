@@ -287,5 +287,13 @@ pub fn union_page(out: &mut dyn Write, union: &UnionProjection) -> anyhow::Resul
             text::money(union.cost, code),
         ),
     )?;
+    // Most are the same on every platform: said once.
+    let mut said: Vec<&String> = Vec::new();
+    for warning in union.platforms.iter().flat_map(|p| &p.warnings) {
+        if !said.contains(&warning) {
+            text::hanging(out, "warning: ", warning)?;
+            said.push(warning);
+        }
+    }
     Ok(())
 }

@@ -12,7 +12,7 @@ use super::carry::first_question;
 use super::control::Control;
 use super::{Daemon, End};
 use crate::daemon::requests::{RunOptions, run_job};
-use crate::erasure::{self, Step};
+use crate::erasure;
 use crate::store::claims::Claim;
 use crate::store::health::DestinationHealth;
 use crate::store::jobs::{Job, NewJob};
@@ -121,17 +121,6 @@ impl Daemon {
     }
 }
 
-/// Somebody's wish to be forgotten is tried until it is done, however often it fails.
-async fn forget(engine: &Engine, job: &Job, control: &Control) -> End {
-    match erasure::work(engine, job, control, &Silent).await {
-        Ok(Step::Done) => End::Done(json!({})),
-        Ok(Step::Later(pause)) => End::Later(pause),
-        Ok(Step::Again(error)) => End::Again(error),
-        Err(_) if control.why().is_some() => put_down(control),
-        Err(error) => End::Again(error.to_string()),
-    }
-}
-
 /// Looks how a destination does: `ok`, `degraded` with warnings, `down` with what is wrong.
 pub(crate) async fn check_destination(engine: &Engine, name: &str) -> DestinationHealth {
     let result = async {
@@ -156,6 +145,17 @@ pub(crate) async fn check_destination(engine: &Engine, name: &str) -> Destinatio
 fn next_question(age: TimeDelta, first: Duration) -> TimeDelta {
     let first = TimeDelta::from_std(first).unwrap_or(LONGEST_PAUSE).min(LONGEST_PAUSE);
     (age / 2).clamp(first, LONGEST_PAUSE)
+}
+
+/// Lets a platform let go of somebody: tried for as long as it takes, because it was promised.
+async fn forget(engine: &Engine, job: &Job, control: &Control) -> End {
+    match erasure::work(engine, job, control, &Silent).await {
+        Ok(erasure::Step::Done) => End::Done(json!({})),
+        _ if control.why().is_some() => put_down(control),
+        Ok(erasure::Step::Later(pause)) => End::Later(pause),
+        Ok(erasure::Step::Again(why)) => End::Again(why),
+        Err(error) => End::Again(error.to_string()),
+    }
 }
 
 fn put_down(control: &Control) -> End {

@@ -136,11 +136,7 @@ async fn set_paused(
 ) -> Result<Json<Audience>, Problem> {
     let engine = app.daemon.engine();
     let config = visible(&engine, &caller, &key)?;
-    if engine.store.set_paused(&schedule_key(&key), paused).await? {
-        let action = if paused { "pause_audience" } else { "resume_audience" };
-        engine.store.audit(engine.clock.now(), &caller.name, action, &key, &serde_json::json!({})).await?;
-        app.daemon.wake();
-    }
+    app.daemon.set_paused(&key, paused, &caller.name).await?;
     Ok(Json(audience(&app, &engine, &key, config).await?))
 }
 
@@ -153,17 +149,11 @@ pub fn visible<'a>(engine: &'a Engine, caller: &Caller, key: &str) -> Result<&'a
     found.ok_or_else(|| Problem::not_found("audience", key))
 }
 
-/// The schedule's key in the state.
-fn schedule_key(audience: &str) -> String {
-    format!("sync:{audience}")
-}
-
 /// All that is known of an audience.
 ///
 /// # Errors
 /// The state's, the ledgers'.
 pub async fn audience(app: &App, engine: &Engine, key: &str, config: &AudienceConfig) -> Result<Audience, Problem> {
-    let schedule = engine.store.schedule_state(&schedule_key(key)).await?;
     let last_run = engine.store.runs(Some(key), 1).await?.first().map(RunSummary::from);
     let mut destinations = Vec::new();
     for name in &config.destinations {
@@ -177,14 +167,13 @@ pub async fn audience(app: &App, engine: &Engine, key: &str, config: &AudienceCo
             rejected: stats.rejected,
         });
     }
-    let paused = schedule.as_ref().is_some_and(|schedule| schedule.paused);
     Ok(Audience {
         key: key.to_owned(),
         label: config.label.clone(),
         description: config.description.clone(),
-        paused,
+        paused: app.daemon.is_paused(key).await?,
         schedule: config.schedule.as_ref().and_then(|schedule| serde_json::to_value(schedule).ok()),
-        next_run_at: schedule.and_then(|schedule| schedule.next_at).filter(|_| !paused && config.schedule.is_some()),
+        next_run_at: app.daemon.next_run_at(key).await?,
         last_run,
         destinations,
         holdout: config.holdout.ratio(),

@@ -88,7 +88,7 @@ pub async fn list(
 ) -> Result<Json<Page<Entry>>, Problem> {
     caller.unscoped()?;
     let filter = AuditFilter { action: query.action, actor: query.actor };
-    let store = app.daemon.engine().store;
+    let store = app.daemon.store();
     let page = store.audit_page(&filter, query.cursor.as_deref(), query.limit.unwrap_or(DEFAULT_LIMIT)).await?;
     Ok(Json(Page { items: page.items.into_iter().map(Entry::from).collect(), next_cursor: page.next }))
 }
@@ -99,7 +99,7 @@ pub async fn list(
     responses((status = 200, description = "What was found", body = Verdict)))]
 pub async fn verify(State(app): State<App>, caller: Caller) -> Result<Json<Verdict>, Problem> {
     caller.unscoped()?;
-    let check = app.daemon.engine().store.audit_verify().await?;
+    let check = app.daemon.store().audit_verify().await?;
     Ok(Json(Verdict {
         ok: check.first_bad.is_none(),
         entries: check.entries,

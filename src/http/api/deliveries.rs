@@ -35,7 +35,7 @@ pub struct TakenOver {
     security(("token" = ["viewer"])),
     responses((status = 200, description = "All that the token may see", body = Page<DeliveryFigures>)))]
 pub async fn list(State(app): State<App>, caller: Caller) -> Result<Json<Page<DeliveryFigures>>, Problem> {
-    let all = app.daemon.engine().store.deliveries().await?;
+    let all = app.daemon.store().deliveries().await?;
     Ok(Json(Page::whole(all.into_iter().filter(|flight| caller.sees(&flight.audience)).collect())))
 }
 
@@ -62,7 +62,7 @@ pub async fn take_over(
             field: format!("/items/{}/{}", fault.index, fault.field),
             message: fault.message,
         });
-        Problem::invalid(told.collect())
+        Problem::unprocessable(told.collect())
     })?;
     engine.store.save_deliveries(&flights).await?;
     let detail = serde_json::json!({ "flights": flights.len() });

@@ -13,9 +13,8 @@ use super::super::problem::Problem;
 use super::paths::DestinationPath;
 use super::plan::apart;
 use crate::config::destination::{Credentials, DestinationConfig};
-use crate::store::health::DestinationHealth;
+use crate::daemon::work::chores::check_destination;
 use crate::sync::Engine;
-use crate::transport::retry::RetryPolicy;
 
 /// An account on a platform.
 #[derive(Debug, Serialize, ToSchema)]
@@ -117,35 +116,12 @@ pub async fn check(
     let engine = app.daemon.engine();
     visible(&engine, &caller, &name)?;
     let found = apart(&app, async move {
-        let (state, error) = look(&engine, &name).await;
-        let detail = serde_json::json!({ "error": error });
-        let health = DestinationHealth {
-            destination: name.clone(),
-            state: state.name().to_owned(),
-            checked_at: engine.clock.now(),
-            detail,
-        };
+        let health = check_destination(&engine, &name).await;
         engine.store.save_destination_health(&health).await?;
         let config = engine.config.destination(&name)?;
         destination(&engine, &name, config).await
     });
     Ok(Json(found.await?))
-}
-
-/// What the platform says.
-async fn look(engine: &Engine, name: &str) -> (HealthState, Option<String>) {
-    let asked = async {
-        let destination = engine.open_destination(name, RetryPolicy::brief()).await?;
-        destination.connector.check(&destination.context()).await
-    };
-    match asked.await {
-        Ok(warnings) if warnings.is_empty() => (HealthState::Ok, None),
-        Ok(warnings) => (HealthState::Degraded, Some(warnings.join("; "))),
-        Err(error) => {
-            let hint = error.hint_text().map_or_else(String::new, |hint| format!("; hint: {hint}"));
-            (HealthState::Down, Some(format!("{error}{hint}")))
-        }
-    }
 }
 
 /// A token of some audiences sees where those go.
@@ -169,13 +145,22 @@ async fn destination(engine: &Engine, name: &str, config: &DestinationConfig) ->
         health: Health {
             state: known.as_ref().map_or(HealthState::Unknown, |known| HealthState::from_name(&known.state)),
             checked_at: known.as_ref().map(|known| known.checked_at),
-            error: known.and_then(|known| known.detail["error"].as_str().map(str::to_owned)),
+            error: known.and_then(|known| wrong(&known.detail)),
         },
-        credential: credential(config),
+        credential: credential(engine, config).await?,
     })
 }
 
-fn credential(config: &DestinationConfig) -> Credential {
+/// What is wrong, with what to do, or what the platform warns of.
+fn wrong(detail: &serde_json::Value) -> Option<String> {
+    let Some(error) = detail["error"].as_str() else {
+        let warnings: Vec<&str> = detail["warnings"].as_array()?.iter().filter_map(serde_json::Value::as_str).collect();
+        return Some(warnings.join("; "));
+    };
+    Some(detail["hint"].as_str().map_or_else(|| error.to_owned(), |hint| format!("{error}; hint: {hint}")))
+}
+
+async fn credential(engine: &Engine, config: &DestinationConfig) -> Result<Credential, Problem> {
     use crate::config::destination::SecretSource;
     let source = match &config.credentials {
         Credentials::None => None,
@@ -188,5 +173,6 @@ fn credential(config: &DestinationConfig) -> Credential {
         Some(SecretSource::File(_)) => "file",
         Some(SecretSource::Vault(_)) => "vault",
     };
-    Credential { kind, expires_at: None }
+    let expiries = crate::vault::credential_expiries(&engine.store).await?;
+    Ok(Credential { kind, expires_at: crate::vault::expiry_of(&expiries, config) })
 }

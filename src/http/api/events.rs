@@ -14,7 +14,7 @@ use serde::Deserialize;
 use tokio::sync::{OwnedSemaphorePermit, watch};
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
-use utoipa::IntoParams;
+use utoipa::{IntoParams, ToSchema};
 
 use super::super::App;
 use super::super::auth::Caller;
@@ -43,13 +43,44 @@ pub struct EventsHeaders {
     last_event_id: Option<String>,
 }
 
+/// One event of the stream.
+#[derive(Debug, ToSchema)]
+#[expect(dead_code, reason = "describes the stream in the document")]
+pub struct SentEvent {
+    /// The event's number in the run.
+    #[schema(example = "17")]
+    id: String,
+    #[schema(value_type = EventKind)]
+    event: EventKind,
+    /// A JSON object: `at` in all; `state`; `text` of a stage or warning; `rows`, or `destination`, `operation`, `done` and
+    /// `total` of progress.
+    #[schema(
+        example = "{\"at\":\"2026-01-01T05:00:03Z\",\"destination\":\"meta-fr\",\"operation\":\"add\",\"done\":500,\"total\":900}"
+    )]
+    data: String,
+    /// Milliseconds after which a client that lost its connection comes back.
+    #[schema(example = 2000)]
+    retry: Option<u32>,
+}
+
+/// What happened.
+#[derive(Debug, ToSchema)]
+#[schema(rename_all = "snake_case")]
+#[expect(dead_code, reason = "describes the stream in the document")]
+pub enum EventKind {
+    State,
+    Stage,
+    Progress,
+    Warning,
+    End,
+}
+
 /// Follow a run live
 ///
-/// Server-sent events `state`, `stage`, `progress`, `warning` and `end`; `id` is the event's number and `data` a JSON
-/// object. The stream ends after `end`, and at once for a run that has ended and whose events were all seen.
+/// Server-sent events. The stream ends after `end`, and at once for a run that has ended and whose events were all seen.
 #[utoipa::path(get, path = "/v1/runs/{id}/events", tag = "runs", operation_id = "follow_run",
     params(RunPath, EventsHeaders), security(("token" = ["viewer"])),
-    responses((status = 200, description = "The events", body = String, content_type = "text/event-stream")))]
+    responses((status = 200, description = "The events", body = SentEvent, content_type = "text/event-stream")))]
 pub async fn events(
     State(app): State<App>,
     caller: Caller,
@@ -60,7 +91,7 @@ pub async fn events(
     let seen = last_seen(&headers)?;
     let permit = Limits::permit(&app.limits.streams, "event streams")?;
     let follower = Follower {
-        store: app.daemon.engine().store,
+        store: app.daemon.store().clone(),
         run: id,
         seen,
         waiting: VecDeque::new(),

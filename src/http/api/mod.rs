@@ -6,6 +6,7 @@ mod connectors;
 mod deliveries;
 mod destinations;
 mod events;
+mod forget;
 mod health;
 mod held;
 mod me;
@@ -17,6 +18,7 @@ mod reload;
 mod roi;
 mod run;
 mod runs;
+mod sync;
 
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
@@ -42,6 +44,7 @@ pub fn routes() -> OpenApiRouter<App> {
         .routes(routes!(audiences::pause))
         .routes(routes!(audiences::resume))
         .routes(routes!(plan::plan))
+        .routes(routes!(sync::sync))
         .routes(routes!(runs::list))
         .routes(routes!(runs::get))
         .routes(routes!(runs::cancel))
@@ -55,6 +58,8 @@ pub fn routes() -> OpenApiRouter<App> {
         .routes(routes!(roi::plan_holdout))
         .routes(routes!(roi::measure))
         .routes(routes!(deliveries::list, deliveries::take_over))
+        .routes(routes!(forget::list, forget::request))
+        .routes(routes!(forget::get))
         .routes(routes!(audit::list))
         .routes(routes!(audit::verify))
         .routes(routes!(reload::reload))

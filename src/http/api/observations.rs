@@ -166,7 +166,7 @@ pub async fn list(
         since: query.since.map(Moment::instant),
         until: query.until.map(Moment::instant),
     };
-    let store = app.daemon.engine().store;
+    let store = app.daemon.store();
     let page = store.observations_page(&filter, query.cursor.as_deref(), query.limit.unwrap_or(DEFAULT_LIMIT)).await?;
     let seen = page.items.into_iter().filter(|reading| caller.sees(&reading.audience));
     let items: Vec<Observation> = seen.map(Observation::from).collect();

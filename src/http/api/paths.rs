@@ -33,6 +33,15 @@ pub struct RunPath {
     pub id: String,
 }
 
+/// A forget request.
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Path)]
+pub struct ForgetPath {
+    /// The request's id
+    #[param(pattern = "^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$", max_length = 100, example = "forget-4f2a1c")]
+    pub id: String,
+}
+
 /// The name of a destination in a body.
 #[derive(Debug, Clone, Deserialize, ToSchema)]
 #[schema(pattern = "^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$", max_length = 100, example = "meta-fr")]
@@ -54,6 +63,6 @@ pub fn known_destinations(config: &AudienceConfig, key: &str, asked: Vec<Name>) 
     if faults.is_empty() {
         Ok(asked.into_iter().map(|Name(name)| name).collect())
     } else {
-        Err(Problem::invalid(faults))
+        Err(Problem::unprocessable(faults))
     }
 }

@@ -7,7 +7,7 @@ use axum::extract::State;
 use super::super::App;
 use super::super::auth::Caller;
 use super::super::contract::Input;
-use super::super::problem::{Code, Problem};
+use super::super::problem::{Code, FieldFault, Problem, ProblemDocument};
 use super::audiences::visible;
 use super::plan::apart;
 use crate::report::campaign::{self, CampaignError};
@@ -22,7 +22,15 @@ use crate::roi::request::{
 /// that audience's match rates, deliveries and orders.
 #[utoipa::path(post, path = "/v1/roi/project", tag = "results", operation_id = "project_roi",
     request_body = ProjectRequest, security(("token" = ["operator"])),
-    responses((status = 200, description = "As `reveil roi project --json`", body = ProjectAnswer)))]
+    responses((status = 200, description = "As `reveil roi project --json`", body = ProjectAnswer),
+              (status = 404, description = "There is no such audience", body = ProblemDocument,
+               content_type = "application/problem+json"),
+              (status = 409, description = "Nothing can be said yet (`not_yet`)", body = ProblemDocument,
+               content_type = "application/problem+json"),
+              (status = 502, description = "The warehouse failed", body = ProblemDocument,
+               content_type = "application/problem+json"),
+              (status = 504, description = "It took longer than server.plan_timeout_secs", body = ProblemDocument,
+               content_type = "application/problem+json")))]
 pub async fn project(
     State(app): State<App>,
     caller: Caller,
@@ -49,7 +57,15 @@ pub async fn plan_holdout(Input(request): Input<PlanHoldoutRequest>) -> Result<J
 /// From counts, or with `audience` from the warehouse: everybody assigned, whatever the channel.
 #[utoipa::path(post, path = "/v1/roi/measure", tag = "results", operation_id = "measure_roi",
     request_body = MeasureRequest, security(("token" = ["operator"])),
-    responses((status = 200, description = "As `reveil roi measure --json`", body = MeasureAnswer)))]
+    responses((status = 200, description = "As `reveil roi measure --json`", body = MeasureAnswer),
+              (status = 404, description = "There is no such audience", body = ProblemDocument,
+               content_type = "application/problem+json"),
+              (status = 409, description = "Nothing can be said yet (`not_yet`)", body = ProblemDocument,
+               content_type = "application/problem+json"),
+              (status = 502, description = "The warehouse failed", body = ProblemDocument,
+               content_type = "application/problem+json"),
+              (status = 504, description = "It took longer than server.plan_timeout_secs", body = ProblemDocument,
+               content_type = "application/problem+json")))]
 pub async fn measure(
     State(app): State<App>,
     caller: Caller,
@@ -67,9 +83,11 @@ impl From<RequestError> for Problem {
     fn from(error: RequestError) -> Self {
         let field = error.field().map_or_else(String::new, |field| format!("/{field}"));
         let text = error.to_string();
-        match text.split_once("\nhint: ") {
-            Some((message, hint)) => Self::body_fault(field, message).hint(hint),
-            None => Self::body_fault(field, text),
+        let (message, hint) = text.split_once("\nhint: ").map_or((&*text, None), |(told, hint)| (told, Some(hint)));
+        let problem = Self::unprocessable(vec![FieldFault { location: "body", field, message: message.to_owned() }]);
+        match hint {
+            Some(hint) => problem.hint(hint),
+            None => problem,
         }
     }
 }
@@ -78,10 +96,12 @@ impl From<CampaignError> for Problem {
     fn from(error: CampaignError) -> Self {
         match error {
             CampaignError::Request(error) => error.into(),
-            other => {
-                let error = anyhow::Error::from(other);
-                Self::new(Code::Internal).detail(error.to_string())
-            }
+            CampaignError::NoAudience(told) => Self::new(Code::NotFound).detail(told),
+            CampaignError::NotYet(told) => match told.split_once("\nhint: ") {
+                Some((detail, hint)) => Self::new(Code::NotYet).detail(detail).hint(hint),
+                None => Self::new(Code::NotYet).detail(told),
+            },
+            CampaignError::Failed(error) => error.into(),
         }
     }
 }

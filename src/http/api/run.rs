@@ -41,6 +41,8 @@ pub struct RunDocument {
     pub cancel_requested: bool,
     /// Nothing is sent.
     pub dry_run: bool,
+    /// Who or what asked, in the caller's own words.
+    pub origin: Option<String>,
     /// From customers to people who may be uploaded; `null` before the warehouse was read.
     pub segment: Option<Segment>,
     pub destinations: Vec<RunDestination>,
@@ -160,7 +162,9 @@ pub struct Totals {
 /// Why something failed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct RunError {
-    /// A stable name, such as `guard_refused`, `permission`, `unavailable`, `failed`.
+    /// A stable name: `guard_refused`, `not_configured`, `permission`, `platform_unavailable`, `platform_failed`,
+    /// `warehouse_failed`, `state_unavailable`, `too_many_rejected`, `audience_busy`, `ledger_failed`, `disk_failed`,
+    /// `stopped` or `failed`.
     #[schema(example = "guard_refused")]
     pub code: String,
     pub message: String,
@@ -198,7 +202,7 @@ impl RunLinks {
 /// # Errors
 /// The state's.
 pub async fn document(app: &App, run: Run) -> Result<RunDocument, StoreError> {
-    let parts = app.daemon.engine().store.destination_runs(&run.id).await?;
+    let parts = app.daemon.store().destination_runs(&run.id).await?;
     Ok(put_together(RunLinks::of(app, &run.id), run, parts))
 }
 
@@ -208,7 +212,8 @@ fn put_together(links: RunLinks, run: Run, parts: Vec<DestinationRun>) -> RunDoc
     RunDocument {
         totals: totals(&destinations),
         error: run.error.map(|message| error(&outcome, message)),
-        dry_run: run.options["dry_run"] == true || run.options["options"]["dry_run"] == true,
+        dry_run: run.options["dry_run"] == true,
+        origin: run.options["origin"].as_str().map(str::to_owned),
         segment: run.segment.and_then(|segment| serde_json::from_value(segment).ok()),
         id: run.id,
         kind: run.kind,

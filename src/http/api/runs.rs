@@ -10,11 +10,11 @@ use super::super::App;
 use super::super::auth::Caller;
 use super::super::contract::Query;
 use super::super::listing::{DEFAULT_LIMIT, Page};
-use super::super::problem::{Code, Problem};
+use super::super::problem::Problem;
 use super::paths::RunPath;
 use super::run::{RunDocument, RunKindName, RunStateName, document};
 use crate::store::model::{Run, RunKind, RunState};
-use crate::store::runs::{Cancel, RunFilter};
+use crate::store::runs::RunFilter;
 
 /// Which runs.
 #[derive(Debug, Deserialize, IntoParams)]
@@ -47,7 +47,7 @@ pub async fn list(
     Query(query): Query<RunsQuery>,
 ) -> Result<Json<Page<RunDocument>>, Problem> {
     let filter = RunFilter { audience: query.audience, state: query.state, kind: query.kind };
-    let store = app.daemon.engine().store;
+    let store = app.daemon.store();
     let page = store.runs_page(&filter, query.cursor.as_deref(), query.limit.unwrap_or(DEFAULT_LIMIT)).await?;
     let mut items = Vec::with_capacity(page.items.len());
     for run in page.items.into_iter().filter(|run| caller.sees(&run.audience)) {
@@ -92,19 +92,7 @@ pub async fn cancel(
 /// `not_found`, `run_ended`.
 pub async fn cancel_run(app: &App, caller: &Caller, id: &str) -> Result<Run, Problem> {
     visible_run(app, caller, id).await?;
-    let engine = app.daemon.engine();
-    let now = engine.clock.now();
-    let run = match engine.store.request_cancel(id, now).await? {
-        Cancel::Done(run) | Cancel::Requested(run) => run,
-        Cancel::AlreadyOver(run) => {
-            let detail = format!("the run ended as {}", run.state.name());
-            return Err(Problem::new(Code::RunEnded).detail(detail));
-        }
-    };
-    let detail = serde_json::json!({ "audience": run.audience });
-    engine.store.audit(now, &caller.name, "cancel_run", id, &detail).await?;
-    app.daemon.wake();
-    Ok(run)
+    Ok(app.daemon.cancel_run(id, &caller.name).await?)
 }
 
 /// The run, when there is one that the caller may see.
@@ -112,6 +100,6 @@ pub async fn cancel_run(app: &App, caller: &Caller, id: &str) -> Result<Run, Pro
 /// # Errors
 /// `not_found`.
 pub async fn visible_run(app: &App, caller: &Caller, id: &str) -> Result<Run, Problem> {
-    let run = app.daemon.engine().store.run(id).await?;
+    let run = app.daemon.store().run(id).await?;
     run.filter(|run| caller.sees(&run.audience)).ok_or_else(|| Problem::not_found("run", id))
 }

@@ -180,10 +180,10 @@ fn local() -> Caller {
 async fn verify(app: &App, text: &str, means: Means) -> Result<Caller, Refusal> {
     token::id_of(text).ok_or(Refusal::Credentials("malformed"))?;
     let hash = token::hash(text);
-    let engine = app.daemon.engine();
-    let found = engine.store.token_by_hash(&hash).await.map_err(|error| Refusal::Other(of_store(&error)))?;
+    let store = app.daemon.store();
+    let found = store.token_by_hash(&hash).await.map_err(|error| Refusal::Other(of_store(&error)))?;
     let known = found.filter(|known| token::same_hash(&known.hash, &hash)).ok_or(Refusal::Credentials("unknown"))?;
-    let now = engine.clock.now();
+    let now = app.daemon.clock().now();
     if known.revoked_at.is_some() {
         return Err(Refusal::Credentials("revoked"));
     }
@@ -193,7 +193,7 @@ async fn verify(app: &App, text: &str, means: Means) -> Result<Caller, Refusal> 
     let role = Role::from_name(&known.role).ok_or(Refusal::Credentials("unknown"))?;
     // Once a minute is enough to find tokens that nobody uses.
     if known.last_used_at.is_none_or(|last| now - last >= TimeDelta::minutes(1))
-        && let Err(error) = engine.store.token_used(&known.id, now).await
+        && let Err(error) = store.token_used(&known.id, now).await
     {
         warn!(token = known.id, error = %error, "The token's last use was not noted");
     }

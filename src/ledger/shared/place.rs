@@ -25,6 +25,8 @@ pub(super) fn open(url: &Url, config: &LedgerConfig, environment: &HashMap<Strin
         let store = LocalFileSystem::new_with_prefix(&folder).map_err(fail)?.with_fsync(!cfg!(test));
         return Ok(Objects::new(Arc::new(store), Location::default(), Some(folder)));
     }
+    // Said twice, the first stays.
+    let _ = rustls::crypto::ring::default_provider().install_default();
     let store = cloud(&scheme, url, config, environment).map_err(fail)?;
     let store = store.ok_or_else(|| LedgerError::Place { url: url.to_string() })?;
     Ok(Objects::new(store, prefix, None))

@@ -1,6 +1,6 @@
 //! Gathers the report from the state, the warehouse and the projection.
 
-use chrono::{DateTime, Duration, Utc};
+use chrono::{DateTime, Utc};
 use serde_json::Value;
 
 use super::{
@@ -8,14 +8,15 @@ use super::{
 };
 use crate::config::audience_inactive::RfmMatrix;
 use crate::config::warehouse::Field as Mapped;
+use crate::report::history::{History, Past, RETURN_WINDOW_DAYS};
 use crate::report::match_rates::{Reading, readings};
+use crate::report::projection::Known;
 use crate::roi::plan::HoldoutPlan;
 use crate::roi::{Distribution, Field, Inputs, Projection, project, project_union};
 use crate::segment;
-use crate::segment::compare::WINDOWS;
 use crate::sync::Engine;
 use crate::sync::eligibility::reason;
-use crate::warehouse::{self, Source};
+use crate::warehouse;
 
 /// What the reader may set.
 #[derive(Debug, Clone, Default)]
@@ -31,12 +32,6 @@ pub struct Options {
     pub seed: Option<u64>,
     pub draws: Option<usize>,
 }
-
-/// Window of the projection, and how many earlier ones tell what happens without ads.
-const WINDOW_DAYS: u32 = 60;
-const BACKTESTS: i64 = 3;
-/// Variation of single orders in the average order value.
-const AOV_CV: f64 = 0.15;
 
 /// Builds the report of one audience.
 ///
@@ -67,8 +62,10 @@ pub async fn build(engine: &Engine, key: &str, options: &Options) -> anyhow::Res
     };
     let currency = currency(&mapping, options);
     let destinations = destinations(engine, key, run.as_ref().map(|run| run.id.as_str())).await?;
-    let history = History::read(&*source, &mapping, &audience.inactive, as_of, &mut notes).await?;
-    let inputs = inputs(&funnel, &destinations, &history, &currency, options, &mut notes)?;
+    let known = Known::gather_from(engine, &*source, &mapping, key, as_of).await?;
+    notes.extend(known.history.missing.iter().cloned());
+    let spontaneous = spontaneous(&known.history);
+    let inputs = inputs(engine, &funnel, &destinations, &known, &currency, options, &mut notes)?;
     let projections: Vec<Projection> = inputs.iter().map(project).collect();
     let union = if inputs.len() > 1 { project_union(&inputs).map(Into::into) } else { None };
     let matrix = match segment::matrix(&*source, &mapping, &RfmMatrix::default(), as_of).await {
@@ -79,7 +76,7 @@ pub async fn build(engine: &Engine, key: &str, options: &Options) -> anyhow::Res
         }
         Err(error) => return Err(error.into()),
     };
-    let holdout = holdout(audience.holdout.ratio(), &funnel, history.spontaneous.as_ref(), &projections);
+    let holdout = holdout(audience.holdout.ratio(), &funnel, spontaneous.as_ref(), &projections);
     Ok(RoiReport {
         audience: key.to_owned(),
         label: audience.label.clone(),
@@ -89,9 +86,9 @@ pub async fn build(engine: &Engine, key: &str, options: &Options) -> anyhow::Res
         definition: audience.inactive.clone(),
         funnel,
         destinations,
-        returns: history.curves,
-        spontaneous: history.spontaneous,
-        aov_own_minor: history.aov_own_minor,
+        returns: known.history.past.iter().filter_map(curve).collect(),
+        spontaneous,
+        aov_own_minor: known.history.aov_minor,
         projections,
         union,
         matrix,
@@ -165,68 +162,33 @@ fn telling<'a>(readings: impl Iterator<Item = &'a Reading>) -> Option<Reading> {
     readings.filter(says).max_by_key(|reading| (reading.sent, reading.as_of)).cloned()
 }
 
-/// What the segment did before.
-struct History {
-    curves: Vec<ReturnCurve>,
-    spontaneous: Option<Spontaneous>,
-    windows: Vec<(u64, u64)>,
-    aov_own_minor: Option<f64>,
+fn curve(past: &Past) -> Option<ReturnCurve> {
+    let point = |(days, returned): &(u32, u64)| ReturnPoint {
+        days: *days,
+        returned: *returned,
+        share: *returned as f64 / past.inactive as f64,
+    };
+    let points: Vec<_> = past.returned.iter().map(point).collect();
+    (!points.is_empty()).then_some(ReturnCurve { as_of: past.as_of, inactive: past.inactive, points })
 }
 
-impl History {
-    async fn read(
-        source: &dyn Source,
-        mapping: &crate::config::WarehouseConfig,
-        definition: &crate::config::Inactive,
-        as_of: DateTime<Utc>,
-        notes: &mut Vec<String>,
-    ) -> anyhow::Result<Self> {
-        let mut history = Self { curves: Vec::new(), spontaneous: None, windows: Vec::new(), aov_own_minor: None };
-        if mapping.events.is_empty() {
-            notes.push("No events are mapped, so nothing is known of who comes back without ads.".to_owned());
-            return Ok(history);
-        }
-        for back in 1..=BACKTESTS {
-            let at = as_of - Duration::days(90 * back);
-            let definition = segment::settle(source, mapping, definition, at).await?.definition;
-            let mut curve = ReturnCurve { as_of: at, inactive: 0, points: Vec::new() };
-            for days in WINDOWS {
-                let found = segment::returns(source, mapping, &definition, at, days).await?;
-                curve.inactive = found.inactive;
-                if found.inactive == 0 {
-                    break;
-                }
-                history.aov_own_minor = history.aov_own_minor.or(found.aov_pooled_minor);
-                let share = found.returned as f64 / found.inactive as f64;
-                curve.points.push(ReturnPoint { days, returned: found.returned, share });
-                if days == WINDOW_DAYS {
-                    history.windows.push((found.returned, found.inactive));
-                }
-            }
-            if !curve.points.is_empty() {
-                history.curves.push(curve);
-            }
-        }
-        let (returned, inactive) = history.windows.iter().fold((0, 0), |sum, one| (sum.0 + one.0, sum.1 + one.1));
-        if inactive > 0 {
-            history.spontaneous = Some(Spontaneous {
-                window_days: WINDOW_DAYS,
-                windows: history.windows.len(),
-                returned,
-                inactive,
-                share: returned as f64 / inactive as f64,
-            });
-        } else {
-            notes.push("Nobody was inactive by this definition 90 to 270 days ago; the share who come back without ads is a prior.".to_owned());
-        }
-        Ok(history)
-    }
+fn spontaneous(history: &History) -> Option<Spontaneous> {
+    let windows = history.windows();
+    let (returned, inactive) = windows.iter().fold((0, 0), |sum, one| (sum.0 + one.0, sum.1 + one.1));
+    (inactive > 0).then(|| Spontaneous {
+        window_days: RETURN_WINDOW_DAYS,
+        windows: windows.len(),
+        returned,
+        inactive,
+        share: returned as f64 / inactive as f64,
+    })
 }
 
 fn inputs(
+    engine: &Engine,
     funnel: &Funnel,
     destinations: &[Destination],
-    history: &History,
+    known: &Known,
     currency: &str,
     options: &Options,
     notes: &mut Vec<String>,
@@ -240,24 +202,13 @@ fn inputs(
         inputs.currency = currency.parse()?;
         inputs.seed = options.seed.unwrap_or(inputs.seed);
         inputs.draws = options.draws.unwrap_or(inputs.draws);
-        if let Some(budget) = options.budget {
-            inputs.set(Field::Budget, Distribution::Point(budget), "given")?;
-        }
-        if let Some(margin) = options.margin {
-            inputs.set(Field::Margin, Distribution::Point(margin), "given")?;
-        }
-        if let Some(reading) = &destination.reading {
-            match (reading.kind, reading.matched, reading.low, reading.high) {
-                ("exact", Some(matched), ..) => inputs.observe_match_exact(matched, reading.sent)?,
-                (_, _, Some(low), Some(high)) if low < high => inputs.observe_match_interval(low, high)?,
-                _ => {}
+        known.apply(&engine.config.roi, &mut inputs)?;
+        // Said once, above.
+        inputs.warnings.retain(|warning| !notes.contains(warning));
+        for (field, value) in [(Field::Budget, options.budget), (Field::Margin, options.margin)] {
+            if let Some(value) = value {
+                inputs.set(field, Distribution::Point(value), format!("given: {}", field.name()))?;
             }
-        }
-        if !history.windows.is_empty() {
-            inputs.observe_p0(&history.windows)?;
-        }
-        if let Some(aov) = history.aov_own_minor.filter(|aov| *aov > 0.0) {
-            inputs.observe_aov(aov / 100.0, AOV_CV, "mean of the segment's own past orders")?;
         }
         all.push(inputs);
     }
@@ -283,7 +234,7 @@ fn holdout(
         power: 0.8,
         lift: first.assumption(Field::Lift).central,
         reached: (1.0 - missed).clamp(f64::MIN_POSITIVE, 1.0),
-        window_days: f64::from(WINDOW_DAYS),
+        window_days: f64::from(RETURN_WINDOW_DAYS),
     };
     let judgement = plan.judge().ok()?;
     let mut shares = vec![share];

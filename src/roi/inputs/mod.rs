@@ -246,6 +246,13 @@ impl Inputs {
         }
     }
 
+    /// Share of the persons sent who see an ad, with every assumption at its central value.
+    pub fn central_reach(&self) -> f64 {
+        let resolved = self.resolve();
+        let delivery = resolved.campaign(&resolved.central()).delivery();
+        if resolved.inactives > 0.0 { delivery.reach / resolved.inactives } else { 0.0 }
+    }
+
     /// Baskets hoped for.
     pub fn target(&self) -> f64 {
         self.target.unwrap_or(SEED_RATIO * self.inactives as f64)

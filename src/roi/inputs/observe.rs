@@ -132,7 +132,14 @@ impl Inputs {
             _ => (0.10, 1.0),
         };
         let value = update::lift(prior, past)?;
-        self.observe(Field::Lift, value, format!("{} own experiment(s), random effects", past.len()));
+        self.observe(Field::Lift, value, format!("observed: {} own experiment(s), random effects", past.len()));
         Ok(())
+    }
+
+    /// Says why an assumption was left as it is.
+    pub fn remark(&mut self, field: Field, why: &str) {
+        if let Some(known) = &mut self.values[field as usize] {
+            known.source = format!("{}; {why}", known.source);
+        }
     }
 }

@@ -9,8 +9,10 @@ use super::{proportions::Arms, revenue::Revenue};
 /// One arm, everybody in it.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, ToSchema)]
 pub struct ArmOutcome {
-    /// Persons assigned.
+    /// Persons assigned; customers who share an address or a number are one.
     pub persons: u64,
+    /// Customers behind them.
+    pub customers: u64,
     /// Those with a purchase in the window.
     pub buyers: u64,
     pub orders: u64,
@@ -29,6 +31,10 @@ pub struct Outcome {
     pub last_assigned: NaiveDate,
     /// Persons whose window has not ended at `as_of`; they count with what they did so far.
     pub windows_open: u64,
+    /// The last day on which anybody bought, as far as windows reach.
+    pub last_purchase: Option<NaiveDate>,
+    /// False when the warehouse's purchases end before the windows do, so that buyers are missing.
+    pub covered: bool,
     /// Share of the assigned that was to be withheld.
     pub planned_holdout_share: f64,
     /// The share was changed while the experiment ran, so the arms hold different mixes of early and late persons.

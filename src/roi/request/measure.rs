@@ -289,7 +289,7 @@ mod tests {
     #[test]
     fn counts_and_persons_come_in_one_body() {
         let person = |n: u32| {
-            let arm = if n % 4 == 0 { "holdout" } else { "treated" };
+            let arm = if n.is_multiple_of(4) { "holdout" } else { "treated" };
             json!({"arm": arm, "revenue": if n % 10 == 1 { 50 + n % 7 } else { 0 }, "before": n % 13})
         };
         let mut body = json!({"treated": 300, "treated_buyers": 20, "holdout": 100, "holdout_buyers": 20});

@@ -3,9 +3,13 @@
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::{RequestError, value::Number};
+use super::{
+    RequestError,
+    value::{Limit, Number},
+};
 use crate::roi::{
-    Field, Inputs,
+    Field, InputError, Inputs,
+    funnel::{reach_share, share_of_full_lift},
     plan::{HoldoutJudgement, HoldoutPlan},
 };
 
@@ -34,6 +38,9 @@ pub struct PlanHoldoutRequest {
     /// Relative rise of buyers expected among persons reached; without it, the prior's 10 %
     #[arg(long)]
     pub lift: Option<Number>,
+    /// In its place: relative rise among persons who see very many ads; those who see x have 1 - exp(-x/3) of it
+    #[arg(long, conflicts_with = "lift")]
+    pub full_lift: Option<Number>,
     /// Platform whose priors say how many of the list are reached
     #[arg(long, default_value = "meta")]
     #[serde(default = "meta")]
@@ -42,9 +49,15 @@ pub struct PlanHoldoutRequest {
     #[arg(long = "match")]
     #[serde(rename = "match")]
     pub match_rate: Option<Number>,
-    /// Share of those served; without it, the prior's 90 %
+    /// Share of those it can show ads to; without it, the prior's 90 %
     #[arg(long)]
     pub in_flight: Option<Number>,
+    /// Ad views per person served, on average; without it, what the platform's cap allows. Some of those served see none
+    #[arg(long)]
+    pub views: Option<Number>,
+    /// Shape of the reach curve, or `inf` for views spread at random; without it, the prior's 1.2
+    #[arg(long)]
+    pub shape: Option<Limit>,
     /// Length of the outcome window in days
     #[arg(long, default_value = "60")]
     #[serde(default = "sixty")]
@@ -73,9 +86,24 @@ impl PlanHoldoutRequest {
     /// # Errors
     /// A platform without priors.
     pub fn plan(&self) -> Result<HoldoutPlan, RequestError> {
-        let priors = Inputs::for_platform(&self.platform, 0)?;
-        let or_prior = |given: Option<Number>, field: Field| {
-            given.map_or_else(|| priors.get(field).map_or(1.0, |prior| prior.value.central()), |given| given.0)
+        let priors = Inputs::for_platform(&self.platform, 0)?.resolve().central();
+        let or_prior = |given: Option<Number>, field: Field| given.map_or(priors[field as usize], |given| given.0);
+        let views = or_prior(self.views, Field::Cap);
+        let shape = self.shape.map_or(priors[Field::Shape as usize], |shape| shape.0.central());
+        for (name, value) in [("views", views), ("shape", shape)] {
+            if value.is_nan() || value <= 0.0 {
+                let expected = "above 0";
+                return Err(InputError::Range { name, value: value.to_string(), expected }.into());
+            }
+        }
+        let reached = reach_share(views, shape);
+        let lift = match (self.full_lift, self.lift) {
+            (Some(_), Some(_)) => {
+                let problem = "and `lift` say the same in two ways".to_owned();
+                return Err(RequestError::Misplaced { field: "full_lift", problem, hint: "leave one of them out" });
+            }
+            (Some(full), None) => full.0 * share_of_full_lift(views, shape) / reached,
+            (None, given) => or_prior(given, Field::Lift),
         };
         Ok(HoldoutPlan {
             population: self.population.0,
@@ -83,8 +111,8 @@ impl PlanHoldoutRequest {
             base_rate: self.base_rate.0,
             alpha: self.alpha.0,
             power: self.power.0,
-            lift: or_prior(self.lift, Field::Lift),
-            reached: or_prior(self.match_rate, Field::Match) * or_prior(self.in_flight, Field::InFlight),
+            lift,
+            reached: or_prior(self.match_rate, Field::Match) * or_prior(self.in_flight, Field::InFlight) * reached,
             window_days: self.window_days.0,
         })
     }
@@ -109,8 +137,13 @@ mod tests {
         let asked = json!({"population": 100_000, "base_rate": "2%", "holdout": 0.1});
         let asked: PlanHoldoutRequest = serde_json::from_value(asked).unwrap();
         assert!((asked.answer().unwrap().mde_relative - 0.206_719_11).abs() < 1e-7);
-        let faulty = PlanHoldoutRequest { holdout: Number(1.0), ..asked };
+        let faulty = PlanHoldoutRequest { holdout: Number(1.0), ..asked.clone() };
         assert_eq!(faulty.answer().unwrap_err().field(), Some("holdout"));
+        assert!((asked.plan().unwrap().reached - 0.62 * 0.9 * (1.0 - 11f64.powf(-1.2))).abs() < 1e-12);
+        let often = PlanHoldoutRequest { views: Some(Number(1e9)), ..asked.clone() };
+        assert!((often.plan().unwrap().reached - 0.62 * 0.9).abs() < 1e-6, "everybody served sees one");
+        let never = PlanHoldoutRequest { views: Some(Number(0.0)), ..asked.clone() };
+        assert_eq!(never.answer().unwrap_err().field(), Some("views"));
         let unknown = json!({"population": 1000, "base_rate": 0.02, "base-rate": 0.02});
         assert!(serde_json::from_value::<PlanHoldoutRequest>(unknown).is_err());
     }

@@ -10,8 +10,11 @@ use super::{
 };
 use crate::clock::instant;
 use crate::roi::{
-    Currency, Distribution, Field, Inputs, Projection, UnionProjection, inputs::InputError, priors::Identifiers,
-    project, project_union, update::bucket_label,
+    Currency, Distribution, Field, Inputs, Projection, UnionProjection,
+    inputs::InputError,
+    priors::Identifiers,
+    project, project_union,
+    update::{PastLift, bucket_label},
 };
 
 /// Most simulated campaigns: 10 million take about 700 MB.
@@ -122,6 +125,9 @@ pub struct ProjectRequest {
     /// Observed: the segment rebuilt at an earlier date, and how many bought in the window after; repeatable
     #[arg(long, value_name = "BUYERS/INACTIVES")]
     pub backtest: Vec<Counts>,
+    /// Observed: relative rise among persons reached in an own experiment, and its standard error; repeatable
+    #[arg(long, value_name = "LIFT,ERROR", allow_hyphen_values = true)]
+    pub past_lift: Vec<Pair>,
 }
 
 /// One platform, or several in union.
@@ -131,7 +137,7 @@ pub enum ProjectAnswer {
     /// One platform.
     One(Box<Projection>),
     /// Several, each person counted once.
-    Several(UnionProjection),
+    Several(Box<UnionProjection>),
 }
 
 impl ProjectRequest {
@@ -246,6 +252,10 @@ impl ProjectRequest {
         if !self.backtest.is_empty() {
             inputs.observe_p0(&all(&self.backtest))?;
         }
+        if !self.past_lift.is_empty() {
+            let lift = |it: &Pair| PastLift { estimate: it.0, standard_error: it.1 };
+            inputs.observe_lifts(&self.past_lift.iter().map(lift).collect::<Vec<_>>())?;
+        }
         Ok(())
     }
 }
@@ -255,7 +265,7 @@ impl ProjectAnswer {
     pub fn of(inputs: &[Inputs]) -> Option<Self> {
         match inputs {
             [one] => Some(Self::One(Box::new(project(one)))),
-            several => project_union(several).map(Self::Several),
+            several => project_union(several).map(Box::new).map(Self::Several),
         }
     }
 }

@@ -184,17 +184,31 @@ impl EventQueries<'_> {
             .collect()
     }
 
-    /// Purchases in `[as_of, until)`: `customer_id`, `orders_count`, `orders_value`.
-    pub(super) fn purchases_until(&self, until: DateTime<Utc>) -> String {
+    /// Purchases from `as_of` up to each of some instants: `customer_id`, `orders_0`, `value_0`, `orders_1` …, `last_at`.
+    pub(super) fn purchases_until(&self, instants: &[DateTime<Utc>]) -> String {
+        let Some(last) = instants.iter().max() else { unreachable!("the caller asks for at least one window") };
+        let until = |index: usize| self.dialect.instant(instants[index]);
+        let windows = 0..instants.len();
+        let counted = |index: usize| {
+            let until = until(index);
+            format!(
+                "count(CASE WHEN e.ev_at < {until} THEN 1 END) AS orders_{index}, \
+                 sum(CASE WHEN e.ev_at < {until} THEN e.ev_value END) AS value_{index}"
+            )
+        };
+        let summed =
+            |index: usize| format!("sum(w.orders_{index}) AS orders_{index}, sum(w.value_{index}) AS value_{index}");
+        let counted: Vec<String> = windows.clone().map(counted).collect();
+        let summed: Vec<String> = windows.map(summed).collect();
         let rows = self.purchase_union(
             "UNION ALL",
-            "count(*) AS orders_count, sum(e.ev_value) AS orders_value",
+            &format!("{}, max(e.ev_at) AS last_at", counted.join(", ")),
             " GROUP BY e.ev_customer",
-            Some(until),
+            Some(*last),
         );
         format!(
-            "SELECT w.customer_id, sum(w.orders_count) AS orders_count, sum(w.orders_value) AS orders_value \
-             FROM ({rows}) AS w GROUP BY w.customer_id"
+            "SELECT w.customer_id, {}, max(w.last_at) AS last_at FROM ({rows}) AS w GROUP BY w.customer_id",
+            summed.join(", ")
         )
     }
 

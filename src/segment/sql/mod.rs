@@ -84,17 +84,18 @@ pub fn count_query(
         .into_sql())
 }
 
-/// What the inactive did by themselves in `[as_of, as_of + window_days)`, and their own history. One row: `inactive`,
-/// `own_orders`, `own_revenue_minor`, `aov_pooled_minor`, `aov_customer_mean_minor`, `aov_customer_median_minor`,
-/// `returned`, `return_orders`, `return_revenue_minor`.
+/// What the inactive did by themselves in some windows of days from `as_of` on, and their own history. One row:
+/// `inactive`, `own_orders`, `own_revenue_minor`, `aov_pooled_minor`, `aov_customer_mean_minor`,
+/// `aov_customer_median_minor`; for each window in turn `returned_0`, `return_orders_0`, `return_revenue_minor_0` …; and
+/// `last_purchase_at` (anybody's, in the longest window).
 ///
 /// # Errors
-/// As [`base_query`]; also when no events are mapped.
+/// As [`base_query`]; also when no events are mapped, or without a window.
 pub fn return_query(
     warehouse: &WarehouseConfig,
     definition: &Inactive,
     as_of: DateTime<Utc>,
-    window_days: u32,
+    windows: &[u32],
     dialect: Dialect,
 ) -> Result<String> {
     let as_of = as_of.trunc_subsecs(0);
@@ -105,11 +106,15 @@ pub fn return_query(
         return Err(Error::config("no table of [warehouse.events] has purchases, so returns cannot be counted")
             .hint("map the orders, or name their kind in `purchase_kinds`"));
     }
+    if windows.is_empty() {
+        return Err(Error::config("no window to count returns in").hint("give a number of days"));
+    }
     let float = |number: &str| dialect.float(number);
-    let after = events.purchases_until(as_of + Duration::days(window_days.into()));
+    let ends: Vec<_> = windows.iter().map(|days| as_of + Duration::days((*days).into())).collect();
+    let each = |column: &dyn Fn(usize) -> String| (0..windows.len()).map(column).collect::<Vec<_>>().join(", ");
     Ok(query
         .then("segment")
-        .with("after", after)
+        .with("after", events.purchases_until(&ends))
         .with(
             "baskets",
             format!(
@@ -130,20 +135,29 @@ pub fn return_query(
         .with(
             "back",
             // Not a join: planners without statistics on a subquery may run it once per customer.
-            "SELECT count(*) AS people, COALESCE(sum(g.orders), 0) AS orders, COALESCE(sum(g.revenue), 0) AS revenue \
-             FROM (SELECT m.customer_id, max(m.member) AS member, sum(m.orders) AS orders, sum(m.revenue) AS revenue FROM \
-             (SELECT s.customer_id, 1 AS member, 0 AS orders, 0 AS revenue FROM segment AS s UNION ALL \
-             SELECT a.customer_id, 0, a.orders_count, a.orders_value FROM after AS a) AS m GROUP BY m.customer_id) AS g \
-             WHERE g.member = 1 AND g.orders > 0"
-                .into(),
+            format!(
+                "SELECT {} FROM (SELECT m.customer_id, max(m.member) AS member, {} FROM \
+                 (SELECT s.customer_id, 1 AS member, {} FROM segment AS s UNION ALL \
+                 SELECT a.customer_id, 0, {} FROM after AS a) AS m GROUP BY m.customer_id) AS g WHERE g.member = 1",
+                each(&|i| format!(
+                    "count(CASE WHEN g.orders_{i} > 0 THEN 1 END) AS people_{i}, COALESCE(sum(g.orders_{i}), 0) AS orders_{i}, \
+                     COALESCE(sum(g.value_{i}), 0) AS value_{i}"
+                )),
+                each(&|i| format!("sum(m.orders_{i}) AS orders_{i}, sum(m.value_{i}) AS value_{i}")),
+                each(&|i| format!("0 AS orders_{i}, 0 AS value_{i}")),
+                each(&|i| format!("a.orders_{i}, a.value_{i}")),
+            ),
         )
         .select(&format!(
             "SELECT o.inactive, o.orders AS own_orders, o.revenue AS own_revenue_minor, o.pooled AS aov_pooled_minor, \
              (SELECT avg(b.aov) FROM baskets AS b) AS aov_customer_mean_minor, \
              (SELECT avg(b.aov) FROM baskets AS b WHERE 2 * b.place BETWEEN b.people AND b.people + 2) \
-             AS aov_customer_median_minor, r.people AS returned, r.orders AS return_orders, \
-             {} AS return_revenue_minor FROM own AS o CROSS JOIN back AS r",
-            dialect.whole("r.revenue")
+             AS aov_customer_median_minor, {}, {} AS last_purchase_at FROM own AS o CROSS JOIN back AS r",
+            each(&|i| format!(
+                "r.people_{i} AS returned_{i}, r.orders_{i} AS return_orders_{i}, {} AS return_revenue_minor_{i}",
+                dialect.whole(&format!("r.value_{i}"))
+            )),
+            dialect.shown("(SELECT max(a.last_at) FROM after AS a)"),
         ))
         .into_sql())
 }

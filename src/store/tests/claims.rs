@@ -149,6 +149,13 @@ pub(super) async fn a_dead_workers_job_goes_to_another(bench: &Bench) {
     let heir = claimed(&store, "heir", 9).await.unwrap();
     assert_eq!((&heir.job.id, heir.job.fence, heir.job.attempts), (&dead.job.id, 2, 2));
     assert_eq!(store.run("r1").await.unwrap().unwrap().attempt, 2);
+    // The clock is set back by a day: the lease of the dead looks endless, that of the living is renewed.
+    let back = -24 * 60;
+    assert!(store.heartbeat(&heir, LEASE, at(back)).await.unwrap());
+    assert!(claimed(&store, "w", back + 1).await.is_none());
+    assert!(store.heartbeat(&heir, LEASE, at(9)).await.unwrap());
+    let heir = claimed(&store, "w", back).await.unwrap();
+    assert!(store.heartbeat(&heir, LEASE, at(9)).await.unwrap());
     // Asked for by name it follows the same rules.
     let again = store.claim_job(&heir.job.id, "cli", LEASE, at(10), &Limits::default()).await.unwrap();
     assert_eq!(again, None);

@@ -2,7 +2,7 @@ use chrono::TimeDelta;
 use reveil_sdk::{MatchKind, MatchObservation};
 
 use super::{Bench, at, sync};
-use crate::store::model::{Run, RunKind, RunState, StoredObservation};
+use crate::store::model::{DestinationRun, Run, RunKind, RunState, StoredObservation};
 use crate::store::observations::ObservationFilter;
 use crate::store::runs::RunFilter;
 use crate::store::{Store, StoreError};
@@ -53,6 +53,39 @@ pub(super) async fn runs_are_filtered(bench: &Bench) {
     let both = RunFilter { audience, state: Some(RunState::Running), kind: Some(RunKind::Sync) };
     assert_eq!(ids(both).await, ["r2"]);
     assert_eq!(store.run("r4").await.unwrap(), Some(full));
+}
+
+pub(super) async fn pending_runs_are_done_when_all_verdicts_are_there(bench: &Bench) {
+    let store = bench.store().await;
+    let parts =
+        [("r1", "a", ["pending", "pending"]), ("r2", "a", ["done", "pending"]), ("r3", "b", ["pending", "done"])];
+    for (id, audience, states) in parts {
+        let run = Run { state: RunState::Pending, ..Run::started(id.to_owned(), audience, at(0), "ana", at(1)) };
+        store.save_run(&run).await.unwrap();
+        for (destination, state) in ["meta", "google"].into_iter().zip(states) {
+            let part = DestinationRun {
+                run_id: id.to_owned(),
+                destination: destination.to_owned(),
+                connector: destination.to_owned(),
+                state: RunState::from_name(state).unwrap(),
+                counts: serde_json::json!({}),
+                upload: serde_json::json!({}),
+                error: None,
+            };
+            store.save_destination_run(&part).await.unwrap();
+        }
+    }
+    let states = async || {
+        let mut states = Vec::new();
+        for (id, ..) in parts {
+            states.push(store.run(id).await.unwrap().unwrap().state.name());
+        }
+        states
+    };
+    store.settle_verdicts("a", "google").await.unwrap();
+    assert_eq!(states().await, ["pending", "done", "pending"]);
+    store.settle_verdicts("a", "meta").await.unwrap();
+    assert_eq!(states().await, ["done", "done", "pending"]);
 }
 
 fn reading(number: i64, destination: &str, kind: MatchKind, primary: bool) -> StoredObservation {

@@ -13,9 +13,9 @@ use crate::store::model::{RunKind, RunState};
 use crate::store::{Store, StoreError};
 
 /// Tables and rows as that version wrote them.
-const OLD: &str = include_str!("old_state.sql");
+pub(super) const OLD: &str = include_str!("old_state.sql");
 
-async fn script(dir: &Path, sql: &'static str) {
+pub(super) async fn script(dir: &Path, sql: &'static str) {
     let mut connection = sqlite_options(&dir.join("state.db")).connect().await.unwrap();
     sqlx::raw_sql(sql).execute(&mut connection).await.unwrap();
 }

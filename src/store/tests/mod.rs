@@ -2,6 +2,7 @@
 
 mod audit;
 mod claims;
+mod copy;
 mod lists;
 mod migration;
 mod outage;
@@ -113,6 +114,7 @@ on_both! {
     audit::tampering_is_found_and_named,
     lists::pages_stay_where_they_are_while_runs_come,
     lists::runs_are_filtered,
+    lists::pending_runs_are_done_when_all_verdicts_are_there,
     lists::readings_are_filtered_and_paged,
     rows::saving_a_run_keeps_what_others_wrote,
     rows::tokens_come_back_as_they_were,
@@ -122,6 +124,7 @@ on_both! {
     rows::one_replica_tells_about_an_alert,
     rows::old_work_is_pruned,
     rows::flights_and_health_are_replaced,
+    rows::experiments_are_replaced,
 }
 
 fn at(minutes: i64) -> DateTime<Utc> {

@@ -6,6 +6,7 @@ use serde_json::json;
 use super::{Bench, LEASE, TestPostgres, at, sync};
 use crate::config::StateConfig;
 use crate::store::claims::{JobEnd, Limits};
+use crate::store::jobs::NewJob;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_lost_server_is_waited_for() {
@@ -32,6 +33,9 @@ async fn a_fast_clock_takes_nothing_from_the_living() {
     store.enqueue(&sync("dormant", "r1"), now).await.unwrap();
     let claim = store.claim("w", LEASE, now, &Limits::default()).await.unwrap().unwrap();
     let fast = now + TimeDelta::days(1);
+    // What it asks for at once is due at once all the same.
+    store.enqueue(&NewJob::new("prune", fast), fast).await.unwrap();
+    assert!(store.claim("fast", LEASE, fast, &Limits::default()).await.unwrap().is_some());
     assert_eq!(store.claim("fast", LEASE, fast, &Limits::default()).await.unwrap(), None);
     // A slow one's heartbeat does not shorten the lease.
     assert!(store.heartbeat(&claim, LEASE, now - TimeDelta::days(1)).await.unwrap());

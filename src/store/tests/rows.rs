@@ -5,6 +5,7 @@ use serde_json::json;
 use super::{Bench, at, claimed, sync};
 use crate::store::claims::JobEnd;
 use crate::store::deliveries::DeliveryFigures;
+use crate::store::experiments::MeasuredExperiment;
 use crate::store::forget::{ForgetRequest, ForgetTarget};
 use crate::store::health::DestinationHealth;
 use crate::store::idempotency::Begun;
@@ -169,6 +170,31 @@ pub(super) async fn old_work_is_pruned(bench: &Bench) {
     assert_eq!(store.runs(None, 9).await.unwrap().len(), 2);
     assert_eq!(store.run_events("open", 0).await.unwrap().len(), 1);
     assert_eq!(store.open_jobs().await.unwrap().len(), 1);
+}
+
+pub(super) async fn experiments_are_replaced(bench: &Bench) {
+    let store = bench.store().await;
+    let day = |day| NaiveDate::from_ymd_opt(2026, 1, day).expect("a day");
+    let first = MeasuredExperiment {
+        audience: "dormant".to_owned(),
+        salts: "universal dormant".to_owned(),
+        as_of: at(0),
+        window_days: 60,
+        first_day: day(1),
+        last_day: day(8),
+        treated: 90_000,
+        treated_buyers: 1_980,
+        holdout: 10_000,
+        holdout_buyers: 180,
+        reached_share: 0.53,
+        reached_source: "given".to_owned(),
+    };
+    let other = MeasuredExperiment { salts: "second".to_owned(), first_day: day(3), ..first.clone() };
+    let again = MeasuredExperiment { as_of: at(5), treated_buyers: 1_990, ..first.clone() };
+    for it in [&other, &first, &again] {
+        store.save_experiment(it).await.unwrap();
+    }
+    assert_eq!(store.experiments().await.unwrap(), [again, other], "oldest first, the later reading counts");
 }
 
 pub(super) async fn flights_and_health_are_replaced(bench: &Bench) {

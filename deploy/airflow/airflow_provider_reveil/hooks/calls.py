@@ -34,8 +34,8 @@ def me() -> Call:
     return Call("ask whose token this is", "GET", "/v1/me")
 
 
-def audiences(cursor: str | None = None) -> Call:
-    return Call("list the audiences", "GET", "/v1/audiences", query=_page(cursor))
+def audiences() -> Call:
+    return Call("list the audiences", "GET", "/v1/audiences")
 
 
 def audience(key: str) -> Call:
@@ -65,9 +65,11 @@ def runs(key: str, state: str, limit: int = 20) -> Call:
 
 
 def observations(key: str, since: str | None = None, cursor: str | None = None) -> Call:
-    query = {"audience": key, **_page(cursor)}
+    query = {"audience": key, "limit": str(PAGE_LIMIT)}
     if since:
         query["since"] = since
+    if cursor:
+        query["cursor"] = cursor
     return Call(f"read the match rates of audience {key!r}", "GET", "/v1/observations", query=query)
 
 
@@ -84,10 +86,6 @@ def forget(identifiers: Sequence[Mapping[str, str]], reference: str | None, idem
 
 def forget_request(request_id: str) -> Call:
     return Call(f"read erasure request {request_id}", "GET", f"/v1/forget/{_segment(request_id)}")
-
-
-def _page(cursor: str | None) -> dict[str, str]:
-    return {"limit": str(PAGE_LIMIT), **({"cursor": cursor} if cursor else {})}
 
 
 def _segment(value: str) -> str:

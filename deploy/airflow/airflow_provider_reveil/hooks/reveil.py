@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import Any
 
@@ -112,17 +112,6 @@ class ReveilHook(BaseHook):
             **kwargs,
         )
 
-    def _items(self, page_after: Callable[[str | None], calls.Call]) -> list[dict[str, Any]]:
-        found: list[dict[str, Any]] = []
-        cursor: str | None = None
-        for _ in range(MAX_PAGES):
-            page = self.send(page_after(cursor))
-            found.extend(page["items"])
-            cursor = page.get("next_cursor")
-            if not cursor:
-                break
-        return found
-
     # The API
 
     def me(self) -> dict[str, Any]:
@@ -130,7 +119,7 @@ class ReveilHook(BaseHook):
 
     def audiences(self) -> list[dict[str, Any]]:
         """Every audience that the token may see."""
-        return self._items(calls.audiences)
+        return self.send(calls.audiences())["items"]
 
     def audience(self, key: str) -> dict[str, Any]:
         return self.send(calls.audience(key))
@@ -169,7 +158,15 @@ class ReveilHook(BaseHook):
         return True
 
     def observations(self, key: str, since: str | None = None) -> list[dict[str, Any]]:
-        return self._items(lambda cursor: calls.observations(key, since, cursor))
+        found: list[dict[str, Any]] = []
+        cursor: str | None = None
+        for _ in range(MAX_PAGES):
+            page = self.send(calls.observations(key, since, cursor))
+            found.extend(page["items"])
+            cursor = page.get("next_cursor")
+            if not cursor:
+                break
+        return found
 
     def project_roi(self, options: Mapping[str, Any]) -> dict[str, Any]:
         return self.send(calls.project_roi(options))

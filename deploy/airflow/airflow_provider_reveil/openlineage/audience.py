@@ -5,6 +5,7 @@ Without Airflow's OpenLineage provider nobody calls this, and the operators work
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_reveil.runs import Run
@@ -13,6 +14,8 @@ if TYPE_CHECKING:
     from airflow.providers.openlineage.extractors import OperatorLineage
 
     from airflow_provider_reveil.hooks.settings import ConnectionSettings
+
+log = logging.getLogger(__name__)
 
 
 def planned(audience: str, host: str) -> OperatorLineage:
@@ -40,6 +43,20 @@ def done(run: Run, settings: ConnectionSettings) -> OperatorLineage:
         outputs=outputs,
         run_facets={"externalQuery": ExternalQueryRunFacet(externalQueryId=run.id, source=run.page(settings.base_url))},
     )
+
+
+def parent(task_instance: Any) -> str | None:
+    """The task's own run as `namespace/job/run id`, for Réveil's run to name as parent; None without OpenLineage."""
+    try:
+        from airflow.providers.openlineage.plugins.macros import lineage_parent_id
+
+        return lineage_parent_id(task_instance)
+    except ImportError:
+        return None
+    except Exception as fault:
+        # The provider reads more and more of the task instance; lineage must not stop a sync.
+        log.info("No OpenLineage parent for this run (%s)", type(fault).__name__)
+        return None
 
 
 def _destination(one: dict[str, Any], namespace: str, audience: str) -> Any:

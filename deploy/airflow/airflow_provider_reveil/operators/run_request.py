@@ -10,12 +10,14 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_provider_reveil import idempotency
 from airflow_provider_reveil.hooks.reveil import ReveilHook
+from airflow_provider_reveil.openlineage import audience as lineage
 from airflow_provider_reveil.runs import PartialFailure, Run
 
 if TYPE_CHECKING:
     from airflow_provider_reveil.operators.sync_audience import ReveilSyncAudienceOperator
 
 log = logging.getLogger(__name__)
+MAX_ORIGIN_CHARS = 1000
 
 
 @dataclass
@@ -29,6 +31,7 @@ class RunRequest:
     partial_failure: PartialFailure
     retry_from_failure: bool
     reuse_existing_run: bool
+    origin: str
     #: What was asked last, so that a killed task can find a run whose id it has not been told.
     last_key: str | None = None
     last_options: dict[str, Any] = field(default_factory=dict)
@@ -43,6 +46,7 @@ class RunRequest:
             partial_failure=operator.partial_failure,
             retry_from_failure=operator.retry_from_failure,
             reuse_existing_run=operator.reuse_existing_run,
+            origin=origin(task_instance),
         )
 
     def obtain(self, hook: ReveilHook) -> tuple[Run, bool]:
@@ -72,7 +76,18 @@ class RunRequest:
 
     def _ask(self, hook: ReveilHook, options: dict[str, Any], key: str) -> Run:
         self.last_key, self.last_options = key, options
-        return hook.start_sync(self.audience, options, key)
+        # Not part of the key: it names the try, and a later try shall find the same run.
+        return hook.start_sync(self.audience, {**options, "origin": self.origin}, key)
+
+
+def origin(task_instance: Any) -> str:
+    """Who asks, for the run's page and the audit log; with OpenLineage, also the run that Réveil's is a child of."""
+    place = f"{task_instance.dag_id}.{task_instance.task_id}"
+    mapped = f"[{task_instance.map_index}]" if task_instance.map_index >= 0 else ""
+    text = f"Airflow {place}{mapped}, run {task_instance.run_id}, try {task_instance.try_number}"
+    if parent := lineage.parent(task_instance):
+        text += f"; OpenLineage parent {parent}"
+    return "".join(char for char in text if char.isprintable())[:MAX_ORIGIN_CHARS]
 
 
 def sync_options(operator: ReveilSyncAudienceOperator) -> dict[str, Any]:

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+import urllib.request
 from collections.abc import Callable
 from datetime import datetime, timezone
 from pathlib import Path
@@ -32,24 +33,38 @@ class AirflowServices:
         environment["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
         environment["AIRFLOW__LOGGING__WORKER_LOG_SERVER_PORT"] = str(free_port())
         environment["AIRFLOW__LOGGING__TRIGGER_LOG_SERVER_PORT"] = str(free_port())
-        commands = [["scheduler"], ["triggerer"]]
         if AIRFLOW_V_3_0_PLUS:
-            port = free_port()
-            environment["AIRFLOW__CORE__EXECUTION_API_SERVER_URL"] = f"http://127.0.0.1:{port}/execution/"
-            environment["AIRFLOW__API_AUTH__JWT_SECRET"] = secrets.token_hex(32)
-            server = ["api-server", "--apps", "execution", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
-            commands += [server, ["dag-processor"]]
-        for command in commands:
-            with (self.home / f"{command[0]}.log").open("wb") as log:
-                self.processes.append(
-                    subprocess.Popen(
-                        [sys.executable, "-m", "airflow", *command],
-                        env=environment,
-                        stdout=log,
-                        stderr=subprocess.STDOUT,
-                        start_new_session=True,
-                    )
-                )
+            self._start_api(environment)
+            self._spawn(environment, "dag-processor")
+        self._spawn(environment, "scheduler")
+        self._spawn(environment, "triggerer")
+
+    def _start_api(self, environment: dict[str, str]) -> None:
+        """What Airflow 3's workers speak to; a task that finds nobody there fails."""
+        port = free_port()
+        environment["AIRFLOW__CORE__EXECUTION_API_SERVER_URL"] = f"http://127.0.0.1:{port}/execution/"
+        environment["AIRFLOW__API_AUTH__JWT_SECRET"] = secrets.token_hex(32)
+        where = ["--apps", "execution", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
+        self._spawn(environment, "api-server", *where)
+        health = f"http://127.0.0.1:{port}/execution/health"
+
+        def answers() -> bool:
+            with contextlib.suppress(OSError), urllib.request.urlopen(health, timeout=60) as answer:
+                return answer.status == 200
+            return False
+
+        wait_until(answers, "Airflow's API server answers", 120)
+
+    def _spawn(self, environment: dict[str, str], *command: str) -> None:
+        with (self.home / f"{command[0]}.log").open("wb") as log:
+            process = subprocess.Popen(
+                [sys.executable, "-m", "airflow", *command],
+                env=environment,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+        self.processes.append(process)
 
     def stop(self) -> None:
         """Each with the children that it started."""

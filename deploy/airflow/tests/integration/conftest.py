@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import base64
 import json
+import logging
 import os
 import shutil
 import tempfile
@@ -12,6 +13,7 @@ import pytest
 HERE = Path(__file__).parent
 HOME = Path(tempfile.mkdtemp(prefix="reveil-airflow-"))
 DAGS = HOME / "dags"
+LINEAGE = HOME / "lineage.json"
 
 # Before Airflow is imported, here and in the processes that tests start.
 os.environ.update(
@@ -25,12 +27,14 @@ os.environ.update(
         "AIRFLOW__CORE__DAGS_ARE_PAUSED_AT_CREATION": "True",
         "AIRFLOW__SCHEDULER__SCHEDULER_HEARTBEAT_SEC": "1",
         "AIRFLOW__SCHEDULER__JOB_HEARTBEAT_SEC": "1",
+        "AIRFLOW__WORKERS__EXECUTION_API_TIMEOUT": "30",
         "AIRFLOW__TRIGGERER__JOB_HEARTBEAT_SEC": "1",
         "AIRFLOW__SCHEDULER__MIN_FILE_PROCESS_INTERVAL": "5",
         "AIRFLOW__SCHEDULER__PARSING_PROCESSES": "1",
         "AIRFLOW__DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL": "5",
         "AIRFLOW__DAG_PROCESSOR__PARSING_PROCESSES": "1",
         "AIRFLOW__USAGE_DATA_COLLECTION__ENABLED": "False",
+        "AIRFLOW__OPENLINEAGE__TRANSPORT": json.dumps({"type": "file", "log_file_path": str(LINEAGE), "append": True}),
         "PYTHONWARNINGS": "ignore",
     }
 )
@@ -48,11 +52,14 @@ os.environ["AIRFLOW__CORE__FERNET_KEY"] = base64.urlsafe_b64encode(os.urandom(32
 def daemon():
     """The real daemon before simulated platforms, with a shop of made-up people."""
     service = Daemon(HOME / "reveil")
-    service.start()
-    connection = {"conn_type": "reveil", "host": service.url, "password": service.token}
-    os.environ["AIRFLOW_CONN_REVEIL_DEFAULT"] = json.dumps(connection)
-    yield service
-    service.stop()
+    try:
+        service.start()
+        for name, token in (("DEFAULT", service.token), ("PRIVACY", service.admin_token)):
+            connection = {"conn_type": "reveil", "host": service.url, "password": token}
+            os.environ[f"AIRFLOW_CONN_REVEIL_{name}"] = json.dumps(connection)
+        yield service
+    finally:
+        service.stop()
 
 
 @pytest.fixture(scope="session")
@@ -70,8 +77,12 @@ def airflow_home(daemon):
     initdb()
     yield HOME
     from airflow import settings
+    from sqlalchemy.orm import close_all_sessions
 
+    close_all_sessions()
     settings.engine.dispose()
+    # Airflow 2's `dag.test` keeps a connection, which the server now closes.
+    logging.getLogger("sqlalchemy.pool").setLevel(logging.CRITICAL)
     DATABASE.stop()
     shutil.rmtree(HOME, ignore_errors=True)
 

@@ -12,6 +12,8 @@ import urllib.request
 from pathlib import Path
 from typing import Any
 
+from postgres import free_port
+
 CUSTOMERS = 3000
 ADDED_CONFIG = """
 [audience.silent]
@@ -30,7 +32,7 @@ class Daemon:
         self.binary = os.environ["REVEIL_BIN"]
         self.processes: list[subprocess.Popen[bytes]] = []
         self.url = ""
-        self.token = ""
+        self.token = self.admin_token = ""
         self.control = ""
 
     def start(self) -> None:
@@ -110,9 +112,27 @@ class Daemon:
         path.write_text(text + ADDED_CONFIG)
 
     def _start_serve(self) -> None:
-        self.token = re.search(r"rvl_\S+", self._reveil("token", "create", "airflow", "--role", "operator")).group()
-        log = self._spawn("serve", "serve", "--set", "server.listen=127.0.0.1:0")
-        self.url = _wait_for(log, r"(http://127\.0\.0\.1:\d+)")
+        self.token = self._token("airflow", "operator")
+        self.admin_token = self._token("privacy", "admin")
+        port = free_port()
+        self.url = f"http://127.0.0.1:{port}"
+        log = self._spawn("serve", "serve", "--log", "info", "--set", f"server.listen=127.0.0.1:{port}")
+        until = time.monotonic() + 60
+        while not self._is_ready():
+            assert time.monotonic() < until, f"the daemon is not ready:\n{log.read_text(errors='replace')}"
+            time.sleep(0.1)
+
+    def _token(self, name: str, role: str) -> str:
+        found = re.search(r"rvl_\S+", self._reveil("token", "create", name, "--role", role))
+        assert found, "reveil token create shows a token"
+        return found.group()
+
+    def _is_ready(self) -> bool:
+        try:
+            with urllib.request.urlopen(f"{self.url}/readyz", timeout=5) as answer:
+                return answer.status == 200
+        except OSError:
+            return False
 
     def _get(self, path: str) -> Any:
         request = urllib.request.Request(f"{self.url}{path}", headers={"Authorization": f"Bearer {self.token}"})

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 from datetime import datetime, timezone
 
+import pytest
 from airflow.providers.common.compat.version_compat import AIRFLOW_V_3_0_PLUS
 from airflow_services import xcom, xcoms
+
+from airflow_provider_reveil.errors import ReveilApiError
+from airflow_provider_reveil.hooks.reveil import ReveilHook
 
 DAY = datetime(2026, 1, 15, tzinfo=timezone.utc)
 
@@ -49,3 +53,18 @@ def test_the_projection_decides(daemon, airflow_home):
     started = xcom("reveil_roi_gate", dag_run.run_id, "sync")
     # A gate that closes skips and gives nothing; the figures are the daemon's to say.
     assert (projection is None) == (started is None)
+
+
+def test_the_connection_button(daemon, airflow_home):
+    for name, role in (("airflow", "operator"), ("privacy", "admin")):
+        hook = ReveilHook("reveil_default" if name == "airflow" else "reveil_privacy")
+        well, text = hook.test_connection()
+        assert well, text
+        assert f"{name!r} ({role})" in text
+
+
+def test_an_erasure_takes_an_administrator(daemon, airflow_home):
+    person = [{"kind": "customer_id", "value": "nobody-7"}]
+    assert ReveilHook("reveil_privacy").forget(person, "ticket 7", "key-7")["reference"] == "ticket 7"
+    with pytest.raises(ReveilApiError, match="403 forbidden"):
+        ReveilHook().forget(person, "ticket 7", "key-7")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 from datetime import datetime, timezone
@@ -68,6 +69,24 @@ def test_deferred_to_the_end_and_a_dag_starts_on_the_audience(daemon, services):
     assert xcom("reveil_on_audience", follower, "start_campaign")["run_id"] == reveil_run
 
 
+def test_lineage_of_the_deferred_sync(daemon, airflow_home):
+    """Written by Airflow's OpenLineage listener while the test before ran."""
+    events = [json.loads(line) for line in (airflow_home / "lineage.json").read_text().splitlines()]
+    [done] = [one for one in events if one["eventType"] == "COMPLETE" and one["job"]["name"] == "check_deferred.sync"]
+    assert [one["name"] for one in done["inputs"]] == ["segment/dormant"]
+    assert {one["name"] for one in done["outputs"]} == {
+        "audience/dormant",
+        "audience/dormant/destination/meta",
+        "audience/dormant/destination/google",
+    }
+    assert {one["namespace"] for one in done["outputs"]} == {daemon.url.replace("http", "reveil")}
+    run = daemon.run(done["run"]["facets"]["externalQuery"]["externalQueryId"])
+    assert run["audience"] == "dormant"
+    # And the other way round: the run names the task's own run as its parent.
+    assert run["origin"].startswith("Airflow check_deferred.sync, run manual__2026-01-15")
+    assert f"/check_deferred.sync/{done['run']['runId']}" in run["origin"]
+
+
 def test_killing_a_task_in_its_worker_cancels_the_run(daemon, services):
     daemon.stall()
     known = known_runs(daemon)
@@ -75,7 +94,7 @@ def test_killing_a_task_in_its_worker_cancels_the_run(daemon, services):
     started = wait_until(lambda: latest_run(daemon, known), "a run was asked for")
     wait_until(lambda: xcom("check_worker", run_id, "sync", "run_url"), "the task knows its run")
     mark_failed("check_worker", run_id, "sync")
-    wait_until(lambda: daemon.run(started["id"])["state"] == "cancelled", "the run is cancelled")
+    wait_until(lambda: daemon.run(started["id"])["state"] == "cancelled", "the run is cancelled", 120)
     assert task("check_worker", run_id, "sync").state == "failed"
 
 
@@ -88,7 +107,7 @@ def test_killing_a_deferred_task_cancels_the_run(daemon, services):
     # Not before the triggerer has it: a trigger that never ran has nothing to cancel with.
     wait_until(lambda: "starting" in services.task_log("check_triggerer") or triggerer_has_it(run_id), "it is watched")
     mark_failed("check_triggerer", run_id, "sync")
-    wait_until(lambda: daemon.run(started["id"])["state"] == "cancelled", "the run is cancelled")
+    wait_until(lambda: daemon.run(started["id"])["state"] == "cancelled", "the run is cancelled", 120)
     assert task("check_triggerer", run_id, "sync").state == "failed"
 
 

@@ -79,8 +79,10 @@ class FakeTaskInstance(SimpleNamespace):
 
 
 class OutletEvents(dict):
-    def __missing__(self, asset: Any) -> Any:
-        return self.setdefault(asset, SimpleNamespace(extra={}))
+    """By URI: not every Airflow's assets can be keys of a dictionary."""
+
+    def __getitem__(self, asset: Any) -> Any:
+        return self.setdefault(asset.uri, SimpleNamespace(extra={}))
 
 
 @pytest.fixture

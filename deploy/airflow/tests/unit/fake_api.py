@@ -129,11 +129,16 @@ class FakeReveil:
             return _problem(404, "not_found", f"there is no audience {audience!r}")
         if unknown := set(body.get("destinations", [])) - set(self.audiences[audience]):
             return _problem(422, "unknown_destination", f"{audience!r} does not feed {sorted(unknown)}")
+        origin = body.pop("origin", None)
+        if origin is not None and not (len(origin) <= 1000 and origin.isprintable()):
+            return _problem(422, "invalid_request", "origin is too long, or has control characters")
         told = json.dumps(body, sort_keys=True)
         if key in self.keys:
             before, answer = self.keys[key]
             return (202, answer) if before == told else _problem(422, "key_reused", "another body")
-        run = self.add_run(audience, "queued", dry_run=body.get("dry_run", False), as_of=body.get("as_of"))
+        run = self.add_run(
+            audience, "queued", origin=origin, dry_run=body.get("dry_run", False), as_of=body.get("as_of")
+        )
         if body.get("full"):
             run["kind"] = "full"
         if only := body.get("destinations"):
@@ -277,7 +282,9 @@ def _handler(fake: FakeReveil) -> type[BaseHTTPRequestHandler]:
                 case ["GET", "me"]:
                     return 200, fake.me
                 case ["GET", "audiences"]:
-                    return 200, _page([fake.audience(key) for key in fake.audiences], query)
+                    if query:
+                        return _problem(400, "invalid_request", "this list takes no parameters")
+                    return 200, {"items": [fake.audience(key) for key in fake.audiences]}
                 case ["GET", "audiences", key] if key in fake.audiences:
                     return 200, fake.audience(key)
                 case ["POST", "audiences", key, "sync"]:

@@ -36,6 +36,32 @@ def test_a_sync_leads_from_the_segment_to_each_destination(fake, context):
     assert lineage.run_facets["externalQuery"].source == f"{fake.url}/runs/run-1"
 
 
+def test_the_run_names_the_task_as_its_parent(fake, context, monkeypatch):
+    from airflow.providers.openlineage.plugins import macros
+
+    monkeypatch.setattr(
+        macros, "lineage_parent_id", lambda instance: f"default/{instance.dag_id}.{instance.task_id}/uuid"
+    )
+    operator = ReveilSyncAudienceOperator(task_id="sync", audience="dormant", as_of=None, wait_for=None)
+    operator.execute(context(map_index=3, try_number=1))
+    assert fake.runs["run-1"]["origin"] == (
+        "Airflow shop.sync[3], run scheduled__2026-01-02, try 1; OpenLineage parent default/shop.sync/uuid"
+    )
+
+
+def test_a_parent_that_cannot_be_told_stops_nothing(fake, context, monkeypatch):
+    from airflow.providers.openlineage.plugins import macros
+
+    def breaks(_instance):
+        raise AttributeError("no such field in this Airflow")
+
+    monkeypatch.setattr(macros, "lineage_parent_id", breaks)
+    operator = ReveilSyncAudienceOperator(task_id="sync", audience="dormant", as_of=None, wait_for=None)
+    operator.execute(context(run_id="a\n" + "b" * 2000))
+    assert fake.runs["run-1"]["origin"].startswith("Airflow shop.sync, run ab")
+    assert len(fake.runs["run-1"]["origin"]) == 1000
+
+
 def test_before_a_run_there_is_the_plan(fake, context):
     operator = ReveilSyncAudienceOperator(task_id="s", audience="dormant")
     assert operator.get_openlineage_facets_on_complete(context()["ti"]).run_facets == {}
@@ -58,7 +84,11 @@ def test_an_asset_is_named_like_the_operator_s_lineage():
 
 
 def test_the_operators_do_without_the_provider(fake, context, monkeypatch):
-    for module in ("airflow.providers.openlineage.extractors", "airflow.providers.common.compat.openlineage.facet"):
+    for module in (
+        "airflow.providers.openlineage.plugins.macros",
+        "airflow.providers.openlineage.extractors",
+        "airflow.providers.common.compat.openlineage.facet",
+    ):
         monkeypatch.setitem(sys.modules, module, None)
     importlib.reload(lineage)
     operator = ReveilSyncAudienceOperator(task_id="s", audience="dormant", as_of=None, poll_interval=0.05)

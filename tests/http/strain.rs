@@ -1,0 +1,96 @@
+//! Clients that are slow, loud or many.
+
+use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
+use std::time::{Duration, Instant};
+
+use crate::server::{Server, json as body, shop};
+
+/// What comes back until the other side closes, and how long that takes.
+fn until_closed(address: &str, sent: &[u8]) -> (String, Duration) {
+    let mut stream = TcpStream::connect(address).expect("it listens");
+    stream.set_read_timeout(Some(Duration::from_secs(30))).expect("a time-out is fine");
+    let started = Instant::now();
+    stream.write_all(sent).expect("it reads");
+    let mut text = Vec::new();
+    // Being reset is being closed.
+    let _ = stream.read_to_end(&mut text);
+    (String::from_utf8_lossy(&text).into_owned(), started.elapsed())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn slow_clients_are_cut() {
+    let server = Server::start(shop(50).await, "header_timeout_secs = 1\nbody_timeout_secs = 1").await;
+    let address = server.address().to_owned();
+    let token = server.tokens.operator.clone();
+    let waits = tokio::task::spawn_blocking(move || {
+        let silent = until_closed(&address, b"");
+        let half_head = until_closed(&address, b"GET /healthz HTTP/1.1\r\nHost: 127.0.0.1\r\nX-Slow: ");
+        let half_body = format!(
+            "POST /v1/audiences/dormant/sync HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: Bearer {token}\r\n\
+             Content-Type: application/json\r\nContent-Length: 100\r\n\r\n{{\"full\":"
+        );
+        let half_body = until_closed(&address, half_body.as_bytes());
+        (silent, half_head, half_body)
+    });
+    let (silent, half_head, half_body) = waits.await.expect("no panic");
+    for (name, (_, took)) in [("silent", &silent), ("half a head", &half_head), ("half a body", &half_body)] {
+        assert!(*took < Duration::from_secs(15), "{name}: {took:?}");
+    }
+    assert!(half_body.0.starts_with("HTTP/1.1 408") && half_body.0.contains("request_timeout"), "{}", half_body.0);
+    assert!(!silent.0.contains(" 200 ") && !half_head.0.contains(" 200 "));
+    server.get("/healthz", &server.tokens.viewer).await.error_for_status().expect("it still answers");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn callers_have_limits_of_their_own() {
+    let server = Server::start(shop(50).await, "rate_limit = { per_second = 1, burst = 10 }").await;
+    let tokens = &server.tokens;
+    let mut refused = None;
+    for number in 0..12 {
+        let response = server.get("/v1/me", &tokens.viewer).await;
+        if response.status().as_u16() == 429 {
+            refused = Some((number, response));
+            break;
+        }
+        assert_eq!(response.headers()["ratelimit-limit"], "10");
+    }
+    let (number, refused) = refused.expect("the eleventh is too many");
+    assert!(number >= 10, "refused after {number}");
+    assert_eq!(refused.headers()["ratelimit-remaining"], "0");
+    let wait: u64 = refused.headers()["retry-after"].to_str().expect("ASCII").parse().expect("seconds");
+    assert!((1..=2).contains(&wait), "{wait}");
+    assert_eq!(body(refused, 429).await["code"], "too_many_requests");
+    // Another token is not held up by it, nor by somebody who guesses tokens.
+    body(server.get("/v1/me", &tokens.operator).await, 200).await;
+    let mut statuses = Vec::new();
+    for _ in 0..4 {
+        statuses.push(server.get("/v1/me", "rvl_guess").await.status().as_u16());
+    }
+    assert!(statuses.contains(&401) && statuses.contains(&429), "{statuses:?}");
+    body(server.get("/v1/me", &tokens.operator).await, 200).await;
+    let metrics = server.get("/metrics", &tokens.admin).await.text().await.expect("text");
+    assert!(metrics.contains("reveil_api_auth_failures_total{reason=\"malformed\"}"), "{metrics}");
+    assert!(metrics.contains("reveil_api_auth_failures_total{reason=\"limited\"}"), "{metrics}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn connections_beyond_the_limit_are_closed() {
+    let server = Server::start(shop(50).await, "max_connections = 3\nheader_timeout_secs = 30").await;
+    let address = server.address().to_owned();
+    let held: Vec<TcpStream> = (0..3).map(|_| TcpStream::connect(&address).expect("it listens")).collect();
+    let asked = b"GET /healthz HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n";
+    let other = address.clone();
+    let (answer, took) = tokio::task::spawn_blocking(move || until_closed(&other, asked)).await.expect("no panic");
+    assert!(answer.is_empty() && took < Duration::from_secs(10), "{answer} after {took:?}");
+    drop(held);
+    let deadline = Instant::now() + Duration::from_secs(20);
+    loop {
+        let address = address.clone();
+        let (answer, _) = tokio::task::spawn_blocking(move || until_closed(&address, asked)).await.expect("no panic");
+        if answer.starts_with("HTTP/1.1 200") {
+            break;
+        }
+        assert!(Instant::now() < deadline, "there is room again: {answer}");
+    }
+}

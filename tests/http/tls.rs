@@ -1,0 +1,70 @@
+//! Encryption, and where the daemon refuses to start.
+
+use std::process::Command;
+
+use reqwest::{Certificate, Client};
+use serde_json::json;
+
+use crate::binary;
+use crate::server::{Server, configure, open, shop};
+use crate::shop::Shop;
+
+/// A certificate for this machine, made for this test alone.
+fn certificate(shop: &Shop) -> Vec<u8> {
+    let made = Command::new("openssl")
+        .current_dir(shop.path())
+        .args(
+            "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -subj /CN=localhost".split(' '),
+        )
+        .args(["-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1", "-addext", "basicConstraints=critical,CA:FALSE"])
+        .args("-keyout key.pem -out cert.pem".split(' '))
+        .output()
+        .expect("openssl is installed");
+    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+    std::fs::read(shop.path().join("cert.pem")).expect("openssl wrote it")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tls_is_spoken_and_cookies_are_bound_to_it() {
+    let shop = shop(50).await;
+    let certificate = certificate(&shop);
+    let server = Server::start(shop, "tls = { cert = \"cert.pem\", key = \"key.pem\" }").await;
+    let plain = server.client.get(format!("{}/healthz", server.base)).send().await;
+    assert!(plain.is_err() || plain.is_ok_and(|answer| !answer.status().is_success()), "plain HTTP is not answered");
+    let client = Client::builder()
+        .tls_certs_only([Certificate::from_pem(&certificate).expect("PEM")])
+        .redirect(reqwest::redirect::Policy::none())
+        .build()
+        .expect("a provider was chosen");
+    let base = server.base.replace("http://", "https://");
+    let me = client.get(format!("{base}/v1/me")).bearer_auth(&server.tokens.viewer).send().await.expect("TLS");
+    assert_eq!(me.json::<serde_json::Value>().await.expect("JSON")["role"], json!("viewer"));
+    let form = format!("token={}&next=/", server.tokens.viewer);
+    let login = client
+        .post(format!("{base}/login"))
+        .header("content-type", "application/x-www-form-urlencoded")
+        .body(form)
+        .send()
+        .await
+        .expect("TLS");
+    let cookie = login.headers()["set-cookie"].to_str().expect("ASCII");
+    assert!(cookie.starts_with("__Host-reveil_session=rvl_"), "{cookie}");
+    for part in ["; Secure", "; HttpOnly", "; SameSite=Strict", "; Path=/"] {
+        assert!(cookie.contains(part), "{part} in {cookie}");
+    }
+}
+
+#[test]
+fn nothing_is_served_where_strangers_could_come_in() {
+    let shop = open(50);
+    for (server, set, code, remedy) in [
+        ("", "server.listen=127.0.0.1:0", 1, "reveil token create"),
+        ("", "server.listen=0.0.0.0:0", 2, "server.tls"),
+        ("insecure = true", "server.listen=0.0.0.0:0", 1, "reveil token create"),
+        ("open_on_loopback = true\ninsecure = true", "server.listen=0.0.0.0:0", 2, "server.open_on_loopback"),
+    ] {
+        configure(&shop, server);
+        let refused = binary::run(shop.path(), &["--set", set, "serve"]).expect(code);
+        assert!(refused.stderr.contains(remedy), "{set} {server}: {}", refused.stderr);
+    }
+}
