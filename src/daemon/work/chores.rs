@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
-use reveil_sdk::{ErrorKind, Retry};
+use reveil_sdk::ErrorKind;
 use serde_json::json;
 use tracing::{info, warn};
 
@@ -131,11 +131,11 @@ pub(crate) async fn check_destination(engine: &Engine, name: &str) -> Destinatio
     let (state, detail) = match result.await {
         Ok(warnings) if warnings.is_empty() => ("ok", json!({})),
         Ok(warnings) => ("degraded", json!({ "warnings": warnings })),
-        // Nothing is known of the account while the platform is away.
+        // A platform that asks to wait is there.
         Err(error) => {
-            let away = error.retry_advice() == Retry::Exhausted || error.kind() == ErrorKind::RateLimited;
+            let waits = error.kind() == ErrorKind::RateLimited;
             let detail = json!({ "error": error.to_string(), "kind": error.kind().name(), "hint": error.hint_text() });
-            (if away { "degraded" } else { "down" }, detail)
+            (if waits { "degraded" } else { "down" }, detail)
         }
     };
     DestinationHealth { destination: name.to_owned(), state: state.to_owned(), checked_at, detail }

@@ -8,6 +8,9 @@ use tokio_util::sync::CancellationToken;
 
 use crate::sync::{RunControl, Stop};
 
+/// What a cancelled run gets to end its batch.
+const CANCEL_GRACE: Duration = Duration::from_secs(5);
+
 /// See the module. Clones share.
 #[derive(Debug, Clone)]
 pub(crate) struct Control {
@@ -52,13 +55,21 @@ impl Control {
         self.check().err()
     }
 
+    /// A request that is repeated over and over must not keep a cancelled run, whose caller waits.
+    fn grace_of(&self, why: Stop) -> Duration {
+        match why {
+            Stop::LeaseLost => Duration::ZERO,
+            Stop::Cancelled => self.grace.min(CANCEL_GRACE),
+            Stop::ShuttingDown => self.grace,
+        }
+    }
+
     /// Ends when the job is to be dropped: at once when it is lost, after the grace when it was asked to stop.
     pub(crate) async fn dropped(&self) {
         let overdue = async {
             loop {
-                if self.why().is_some() {
-                    tokio::time::sleep(self.grace).await;
-                    return;
+                if let Some(why) = self.why() {
+                    return tokio::time::sleep(self.grace_of(why)).await;
                 }
                 tokio::select! {
                     () = self.shutdown.cancelled() => {}
@@ -102,6 +113,13 @@ mod tests {
         control.stop(Stop::LeaseLost);
         assert_eq!(control.check(), Err(Stop::LeaseLost));
         assert!(control.dropped.is_cancelled(), "and it is dropped at once");
+    }
+
+    #[test]
+    fn a_cancelled_run_is_given_less_time_than_one_that_is_put_down() {
+        let control = Control::new(CancellationToken::new(), Duration::from_secs(30));
+        let graces = [Stop::LeaseLost, Stop::Cancelled, Stop::ShuttingDown].map(|why| control.grace_of(why).as_secs());
+        assert_eq!(graces, [0, 5, 30]);
     }
 
     #[test]
