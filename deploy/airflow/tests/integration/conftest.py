@@ -40,8 +40,9 @@ os.environ.update(
 )
 
 from daemon import Daemon  # noqa: E402
-from postgres import Postgres  # noqa: E402
+from postgres import Postgres, remove_at_exit  # noqa: E402
 
+remove_at_exit(HOME)
 DATABASE = Postgres()
 os.environ["AIRFLOW__DATABASE__SQL_ALCHEMY_CONN"] = DATABASE.url
 # One key for all of Airflow's processes: each would make up its own.
@@ -84,7 +85,6 @@ def airflow_home(daemon):
     # Airflow 2's `dag.test` keeps a connection, which the server now closes.
     logging.getLogger("sqlalchemy.pool").setLevel(logging.CRITICAL)
     DATABASE.stop()
-    shutil.rmtree(HOME, ignore_errors=True)
 
 
 @pytest.hookimpl(hookwrapper=True)

@@ -5,6 +5,7 @@ Several processes write to it at once, which Airflow does not support on SQLite.
 
 from __future__ import annotations
 
+import atexit
 import os
 import pwd
 import shutil
@@ -17,6 +18,7 @@ from pathlib import Path
 class Postgres:
     def __init__(self) -> None:
         self.folder = Path(tempfile.mkdtemp(prefix="reveil-airflow-db-"))
+        remove_at_exit(self.folder)
         self.programs = _programs()
         # The server refuses to run as root.
         self.user = _unprivileged() if os.getuid() == 0 else None
@@ -36,12 +38,22 @@ class Postgres:
 
     def stop(self) -> None:
         self._do("pg_ctl", "-D", self.folder / "data", "-m", "immediate", "stop")
-        shutil.rmtree(self.folder, ignore_errors=True)
 
     def _do(self, program: str, *arguments: object) -> None:
         command = [str(self.programs / program), *map(str, arguments)]
         # Not captured: the server would hold the pipe open.
         subprocess.run(command, check=True, user=self.user, cwd=self.folder, stdout=subprocess.DEVNULL)
+
+
+def remove_at_exit(folder: Path) -> None:
+    """By this process alone: a forked child that ends must leave the folder."""
+    owner = os.getpid()
+
+    def remove() -> None:
+        if os.getpid() == owner:
+            shutil.rmtree(folder, ignore_errors=True)
+
+    atexit.register(remove)
 
 
 def free_port() -> int:

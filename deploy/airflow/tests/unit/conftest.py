@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+import atexit
 import json
 import logging
 import os
+import shutil
 import tempfile
 from datetime import datetime, timezone
 from types import SimpleNamespace
@@ -11,11 +13,13 @@ from typing import Any
 import pytest
 
 # Before Airflow is imported: its home, and nothing of the user's own.
-os.environ["AIRFLOW_HOME"] = tempfile.mkdtemp(prefix="reveil-airflow-unit-")
+HOME = tempfile.mkdtemp(prefix="reveil-airflow-unit-")
+atexit.register(shutil.rmtree, HOME, ignore_errors=True)
+os.environ["AIRFLOW_HOME"] = HOME
 os.environ["AIRFLOW__CORE__LOAD_EXAMPLES"] = "False"
 os.environ["AIRFLOW__CORE__UNIT_TEST_MODE"] = "False"
 
-from fake_api import TOKEN, FakeReveil
+from fake_api import TOKEN, FakeReveil  # noqa: E402
 
 
 @pytest.fixture
