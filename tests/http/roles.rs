@@ -60,7 +60,8 @@ async fn every_operation_keeps_to_its_role() {
     let operations = operations(&document);
     assert!(operations.len() >= 27, "only {} operations", operations.len());
     let tokens = &server.tokens;
-    let garbage = format!("{}0", &tokens.admin[..tokens.admin.len() - 1]);
+    let last = if tokens.admin.ends_with('a') { 'b' } else { 'a' };
+    let garbage = format!("{}{last}", &tokens.admin[..tokens.admin.len() - 1]);
     for operation in &operations {
         let name = format!("{} {}", operation.method, operation.path);
         let Some(role) = &operation.role else {

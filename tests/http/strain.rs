@@ -18,6 +18,14 @@ fn until_closed(address: &str, sent: &[u8]) -> (String, Duration) {
     (String::from_utf8_lossy(&text).into_owned(), started.elapsed())
 }
 
+/// A connection that was answered once and stays.
+fn kept_open(address: &str) -> TcpStream {
+    let mut stream = TcpStream::connect(address).expect("it listens");
+    stream.write_all(b"GET /healthz HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n").expect("it reads");
+    stream.read_exact(&mut [0; 12]).expect("it answers");
+    stream
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn slow_clients_are_cut() {
     let server = Server::start(shop(50).await, "header_timeout_secs = 1\nbody_timeout_secs = 1").await;
@@ -78,7 +86,8 @@ async fn callers_have_limits_of_their_own() {
 async fn connections_beyond_the_limit_are_closed() {
     let server = Server::start(shop(50).await, "max_connections = 3\nheader_timeout_secs = 30").await;
     let address = server.address().to_owned();
-    let held: Vec<TcpStream> = (0..3).map(|_| TcpStream::connect(&address).expect("it listens")).collect();
+    // Each is in once it has an answer: the system takes connections in no order.
+    let held: Vec<TcpStream> = (0..3).map(|_| kept_open(&address)).collect();
     let asked = b"GET /healthz HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n";
     let other = address.clone();
     let (answer, took) = tokio::task::spawn_blocking(move || until_closed(&other, asked)).await.expect("no panic");
