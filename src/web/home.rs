@@ -12,7 +12,7 @@ use crate::http::api::{Audience, audience};
 use crate::http::problem::Problem;
 
 #[derive(Debug, Template)]
-#[template(path = "home.html")]
+#[template(path = "home.html", config = "src/web/askama.toml")]
 struct Home {
     w: &'static Words,
     who: Option<String>,

@@ -15,7 +15,7 @@ use crate::http::limits::network;
 use crate::http::problem::{Code, Problem};
 
 #[derive(Debug, Template)]
-#[template(path = "login.html")]
+#[template(path = "login.html", config = "src/web/askama.toml")]
 struct Login {
     w: &'static Words,
     who: Option<String>,

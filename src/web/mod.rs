@@ -63,7 +63,7 @@ fn page(template: &impl Template) -> Result<Response, Problem> {
 }
 
 #[derive(Debug, Template)]
-#[template(path = "error.html")]
+#[template(path = "error.html", config = "src/web/askama.toml")]
 struct ErrorPage<'a> {
     w: &'static Words,
     /// Nobody is named on a page that may be shown to anybody.

@@ -14,7 +14,7 @@ use crate::http::problem::{Code, Problem};
 use crate::store::model::RunState;
 
 #[derive(Debug, Template)]
-#[template(path = "run.html")]
+#[template(path = "run.html", config = "src/web/askama.toml")]
 struct Run {
     w: &'static Words,
     who: Option<String>,

@@ -23,7 +23,7 @@ pub struct Which {
 }
 
 #[derive(Debug, Template)]
-#[template(path = "runs.html")]
+#[template(path = "runs.html", config = "src/web/askama.toml")]
 struct Runs {
     w: &'static Words,
     who: Option<String>,
