@@ -27,3 +27,4 @@ mod replace;
 mod replicas;
 mod serve;
 mod shop;
+mod verdicts;

@@ -15,13 +15,13 @@ use crate::shop::{Plan, Shop};
 const PATIENCE: Duration = Duration::from_secs(90);
 
 /// A daemon under test; killed when dropped.
-struct Served {
+pub struct Served {
     child: Child,
     log: PathBuf,
 }
 
 impl Served {
-    fn start(shop: &Shop) -> Self {
+    pub fn start(shop: &Shop) -> Self {
         let log = shop.path().join(format!("serve-{}.log", std::fs::read_dir(shop.path()).unwrap().count()));
         let mut command = binary::command(shop.path(), &["serve", "--log", "info"]);
         command.stdout(Stdio::null()).stderr(File::create(&log).unwrap());
@@ -33,7 +33,7 @@ impl Served {
         served
     }
 
-    fn log(&self) -> String {
+    pub fn log(&self) -> String {
         std::fs::read_to_string(&self.log).unwrap_or_default()
     }
 
@@ -55,7 +55,7 @@ impl Served {
     }
 
     #[track_caller]
-    fn until(&self, what: &str, done: impl Fn() -> bool) {
+    pub fn until(&self, what: &str, done: impl Fn() -> bool) {
         let started = Instant::now();
         while !done() {
             assert!(started.elapsed() < PATIENCE, "waited in vain until {what}; the log:\n{}", self.log());
@@ -79,7 +79,7 @@ fn shop(customers: usize, batch_members: u32, schedule: &str, rest: &str) -> Sho
     shop
 }
 
-fn config(shop: &Shop, batch_members: u32, schedule: &str, rest: &str) -> String {
+pub fn config(shop: &Shop, batch_members: u32, schedule: &str, rest: &str) -> String {
     let service = format!(
         "[server]\nlisten = \"127.0.0.1:0\"\nopen_on_loopback = true\n[scheduler]\nlease_secs = 6\npoll_secs = 1\nshutdown_secs = 10\n\
          retry_first_delay = \"1s\"\n{rest}\n"
@@ -88,7 +88,7 @@ fn config(shop: &Shop, batch_members: u32, schedule: &str, rest: &str) -> String
     config + &service
 }
 
-fn runs(shop: &Shop) -> Vec<Value> {
+pub fn runs(shop: &Shop) -> Vec<Value> {
     let output = shop.reveil(&["runs", "--json"]);
     match output.code {
         Some(0) => output.json()["runs"].as_array().expect("a list").clone(),
@@ -103,7 +103,7 @@ fn ended(shop: &Shop) -> usize {
 
 /// Both platforms hold what the latest run that ended was to send.
 #[track_caller]
-fn assert_exact(shop: &mut Shop, when: &str) {
+pub fn assert_exact(shop: &mut Shop, when: &str) {
     let runs = runs(shop);
     let latest = runs.iter().find(|run| run["state"] == "done").expect("a run that ended");
     shop.as_of = latest["as_of"].as_str().expect("an instant").parse().expect("an instant");
@@ -135,7 +135,7 @@ fn long_run() -> Shop {
     shop
 }
 
-fn queue_run(shop: &Shop) -> String {
+pub fn queue_run(shop: &Shop) -> String {
     shop.reveil(&["sync", "--queue"]).expect(0).stdout.trim().to_owned()
 }
 

@@ -8,9 +8,10 @@ use serde_json::json;
 use tokio_util::sync::CancellationToken;
 use tracing::info;
 
-use super::carry::{Carried, ask_for_verdicts, carry};
+use super::carry::{Carried, Patience, carry};
 use super::control::Control;
 use super::owner::{Alive, end_leases_of_the_dead};
+use super::verdicts::ask_for_verdicts;
 use super::{End, end_job, lease, limits};
 use crate::store::claims::{Claim, JobEnd};
 use crate::store::jobs::{Job, NewJob};
@@ -58,9 +59,10 @@ pub(crate) async fn run_at_once(
     let control = Control::new(CancellationToken::new(), Duration::from_secs(engine.config.scheduler.shutdown_secs));
     let (store, clock) = (engine.store.clone(), engine.clock.clone());
     let keeper = lease::keep(store, clock, claim.clone(), lease_time, control.clone());
-    let Carried { end, report, error } = carry(engine, &claim, &control, 1, Some(progress)).await;
-    keeper.stop().await;
     // Whoever waits at the terminal tries again; the daemon does not.
+    let patience = Patience { most_attempts: 1, waits_for_verdicts: false };
+    let Carried { end, report, error } = carry(engine, &claim, &control, patience, Some(progress)).await;
+    keeper.stop().await;
     let end = match end {
         End::Again(error) => End::Failed(error),
         end => end,

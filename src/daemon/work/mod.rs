@@ -5,6 +5,7 @@
 //! - [`carry`]: one run, from its claim to its end; the command line uses it too.
 //! - [`events`]: what a run tells while it goes, kept for whoever watches.
 //! - [`chores`]: the other kinds of jobs.
+//! - [`verdicts`]: when a platform is asked what it has decided.
 
 pub(crate) mod at_once;
 pub(crate) mod carry;
@@ -13,6 +14,7 @@ pub(crate) mod control;
 pub(crate) mod events;
 pub(crate) mod lease;
 pub(crate) mod owner;
+pub(crate) mod verdicts;
 
 use std::collections::HashMap;
 use std::sync::Arc;
