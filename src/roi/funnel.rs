@@ -41,6 +41,7 @@ pub struct Campaign {
 
 /// What a campaign is projected to do. Ratios without a denominator are absent.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, ToSchema)]
+#[schema(as = CampaignFunnel)]
 pub struct Funnel {
     /// Persons matched.
     pub matched: f64,

@@ -4,6 +4,7 @@
 //! - [`lease`]: keeps a job by heartbeats, and notices when it is lost.
 //! - [`carry`]: one run, from its claim to its end; the command line uses it too.
 //! - [`events`]: what a run tells while it goes, kept for whoever watches.
+//! - [`hold`]: an audience held by a command line, for as long as it works.
 //! - [`chores`]: the other kinds of jobs.
 //! - [`verdicts`]: when a platform is asked what it has decided.
 
@@ -12,6 +13,7 @@ pub(crate) mod carry;
 pub(crate) mod chores;
 pub(crate) mod control;
 pub(crate) mod events;
+pub(crate) mod hold;
 pub(crate) mod lease;
 pub(crate) mod owner;
 pub(crate) mod verdicts;

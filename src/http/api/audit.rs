@@ -67,6 +67,7 @@ impl From<AuditEntry> for Entry {
 
 /// What a look at the whole log found.
 #[derive(Debug, Serialize, ToSchema)]
+#[schema(as = AuditVerdict)]
 pub struct Verdict {
     /// Every entry is as it was written.
     ok: bool,
