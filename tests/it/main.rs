@@ -8,11 +8,13 @@
 //! - [`connect`]: access granted in a browser, kept in the vault, renewed by several processes.
 //! - [`erasure`]: a person is forgotten: gone, proven, never back.
 //! - [`serve`]: the service as a process: schedules, signals, restarts, full disk, lost database.
+//! - [`alerts`]: messages reach a mail server, a webhook and a chat.
 //! - [`contracts`]: the JSON documents and files that other programs read.
 //!
 //! Shared: [`shop`] makes the warehouse and the config, [`expected`] computes on its own what the platforms should
-//! hold, [`binary`] runs the program.
+//! hold, [`binary`] runs the program, [`mail`] is a mail server.
 
+mod alerts;
 mod binary;
 mod connect;
 mod contracts;
@@ -20,6 +22,7 @@ mod erasure;
 mod expected;
 mod failures;
 mod kill;
+mod mail;
 #[path = "../support/postgres.rs"]
 mod postgres;
 mod privacy;
