@@ -8,7 +8,7 @@
 //! - [`connect`]: access granted in a browser, kept in the vault, renewed by several processes.
 //! - [`erasure`]: a person is forgotten: gone, proven, never back.
 //! - [`serve`]: the service as a process: schedules, signals, restarts, full disk, lost database.
-//! - [`alerts`]: messages reach a mail server, a webhook and a chat.
+//! - [`alerts`]: messages reach a mail server, a webhook and a chat. - [`notify`]: what systemd is told.
 //! - [`contracts`]: the JSON documents and files that other programs read.
 //!
 //! Shared: [`shop`] makes the warehouse and the config, [`expected`] computes on its own what the platforms should
@@ -23,6 +23,7 @@ mod expected;
 mod failures;
 mod kill;
 mod mail;
+mod notify;
 #[path = "../support/postgres.rs"]
 mod postgres;
 mod privacy;
