@@ -9,6 +9,7 @@
 //! - [`erasure`]: a person is forgotten: gone, proven, never back.
 //! - [`serve`]: the service as a process: schedules, signals, restarts, full disk, lost database.
 //! - [`alerts`]: messages reach a mail server, a webhook and a chat. - [`notify`]: what systemd is told.
+//! - `traces`: spans reach a collector (feature `otel`).
 //! - [`contracts`]: the JSON documents and files that other programs read.
 //!
 //! Shared: [`shop`] makes the warehouse and the config, [`expected`] computes on its own what the platforms should
@@ -31,3 +32,5 @@ mod replace;
 mod replicas;
 mod serve;
 mod shop;
+#[cfg(feature = "otel")]
+mod traces;
