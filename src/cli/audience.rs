@@ -5,7 +5,9 @@ use clap::Subcommand;
 use super::exit::{CliError, Exit};
 use super::setup::{Global, engine};
 use crate::daemon::requests;
+use crate::daemon::work::hold::holding;
 use crate::store::audit::local_actor;
+use crate::sync::RunControl as _;
 use crate::transport::retry::RetryPolicy;
 
 /// See the module.
@@ -54,7 +56,6 @@ pub async fn run(global: &Global, command: AudienceCommand) -> anyhow::Result<Ex
     let engine = engine(global).await?;
     engine.config.destination(&destination)?;
     engine.config.audience(&audience)?;
-    let known = engine.store.audience(&audience, &destination).await?;
     if !yes {
         let what = if delete {
             "deletes the audience on the platform and stops ads that use it"
@@ -65,16 +66,23 @@ pub async fn run(global: &Global, command: AudienceCommand) -> anyhow::Result<Ex
             .hint("add --yes to do it")
             .into());
     }
-    let ledger = tokio::task::block_in_place(|| engine.ledgers.hold(&audience, &destination))?;
-    if let (true, Some(known)) = (delete, &known) {
-        let opened = engine.open_destination(&destination, RetryPolicy::default()).await?;
-        opened.connector.delete(&opened.context(), known).await?;
-    }
-    tokio::task::block_in_place(|| ledger.reset())?;
-    engine.store.forget_audience(&audience, &destination).await?;
-    let detail = serde_json::json!({ "destination": destination });
-    let action = if delete { "delete_audience" } else { "reset_audience" };
-    engine.store.audit(engine.clock.now(), &local_actor(), action, &audience, &detail).await?;
+    let command = if delete { "audience delete" } else { "audience reset" };
+    holding(&engine, &audience, command, async |engine, control| {
+        let known = engine.store.audience(&audience, &destination).await?;
+        let ledger = tokio::task::block_in_place(|| engine.ledgers.hold(&audience, &destination))?;
+        if let (true, Some(known)) = (delete, &known) {
+            let opened = engine.open_destination(&destination, RetryPolicy::default()).await?;
+            opened.connector.delete(&opened.context(), known).await?;
+        }
+        control.check()?;
+        tokio::task::block_in_place(|| ledger.reset())?;
+        engine.store.forget_audience(&audience, &destination).await?;
+        let detail = serde_json::json!({ "destination": destination });
+        let action = if delete { "delete_audience" } else { "reset_audience" };
+        engine.store.audit(engine.clock.now(), &local_actor(), action, &audience, &detail).await?;
+        Ok(())
+    })
+    .await?;
     println!("{} {audience} at {destination}.", if delete { "Deleted" } else { "Forgot" });
     Ok(Exit::Done)
 }

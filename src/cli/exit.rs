@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use reveil_sdk::{Error, ErrorKind, Retry};
 
 use crate::config::Faults;
+use crate::daemon::work::hold::Busy;
 use crate::ledger::LedgerError;
 use crate::store::StoreError;
 use crate::sync::SyncError;
@@ -81,6 +82,9 @@ fn hint(error: &anyhow::Error) -> Option<String> {
         if let Some(error) = cause.downcast_ref::<Error>() {
             return error.hint_text().map(str::to_owned);
         }
+        if let Some(busy) = cause.downcast_ref::<Busy>() {
+            return Some(busy.hint());
+        }
         cause.downcast_ref::<CliError>().and_then(|error| error.hint.clone())
     })
 }
@@ -114,7 +118,7 @@ fn code(error: &anyhow::Error) -> Exit {
             Some(error) if error.is_transient() => return Exit::TryLater,
             _ => {}
         }
-        if matches!(cause.downcast_ref::<SyncError>(), Some(SyncError::Busy)) {
+        if cause.is::<Busy>() || matches!(cause.downcast_ref::<SyncError>(), Some(SyncError::Busy)) {
             return Exit::TryLater;
         }
         if cause.downcast_ref::<LedgerError>().is_some_and(LedgerError::is_locked) {

@@ -13,10 +13,12 @@ use super::exit::{CliError, Exit};
 use super::output::progress;
 use super::setup::{Global, engine, print_json};
 use super::table::{Align, Table};
+use crate::daemon::work::owner::{Alive, end_leases_of_the_dead};
+use crate::daemon::worker_name;
 use crate::erasure::{self, Given, GivenKind, Receipt, RequestError, RequestStatus, Signer};
 use crate::store::audit::local_actor;
-use crate::sync::Engine;
 use crate::sync::control::Unstoppable;
+use crate::sync::{Engine, Progress};
 
 /// No request of one person is larger.
 const MOST_BYTES: u64 = 1 << 20;
@@ -103,8 +105,16 @@ async fn request(global: &Global, args: ForgetArgs) -> anyhow::Result<Exit> {
         return show(&[erasure::status(&engine, &request.id).await?], args.json, "Left to the daemon.");
     }
     let progress = progress(args.json);
-    let status = erasure::carry_out(&engine, &request.id, &Unstoppable, &*progress).await?;
+    let status = carry_out(&engine, &request.id, &*progress).await?;
     show(&[status], args.json, "`reveil forget resume` takes up what is not done; a daemon does it by itself.")
+}
+
+/// In this process, which lives as long as it works on it: another command must not take it for dead.
+async fn carry_out(engine: &Engine, id: &str, progress: &dyn Progress) -> anyhow::Result<RequestStatus> {
+    let (owner, state_dir) = (worker_name(), &engine.config.state_dir);
+    let _alive = Alive::announce(state_dir, &owner).context("cannot write to the state directory")?;
+    end_leases_of_the_dead(&engine.store, state_dir, engine.clock.now()).await?;
+    erasure::carry_out(engine, id, &owner, &Unstoppable, progress).await
 }
 
 async fn resume(global: &Global, id: Option<String>, json: bool) -> anyhow::Result<Exit> {
@@ -118,7 +128,7 @@ async fn resume(global: &Global, id: Option<String>, json: bool) -> anyhow::Resu
     let progress = progress(json);
     let mut carried = Vec::new();
     for id in open {
-        carried.push(erasure::carry_out(&engine, &id, &Unstoppable, &*progress).await?);
+        carried.push(carry_out(&engine, &id, &*progress).await?);
     }
     show(&carried, json, "`reveil forget resume` takes up what is not done; a daemon does it by itself.")
 }

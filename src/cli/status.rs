@@ -8,8 +8,9 @@ use super::exit::Exit;
 use super::output::progress;
 use super::setup::{Global, engine, print_json};
 use super::table::{Align, Table, count};
+use crate::daemon::work::hold::holding;
 use crate::store::model::RunState;
-use crate::sync::{Engine, Unstoppable};
+use crate::sync::Engine;
 use crate::vault::{CredentialExpiry, credential_expiries, expiry_of};
 
 /// See the module.
@@ -58,8 +59,18 @@ pub async fn run(global: &Global, args: StatusArgs) -> anyhow::Result<Exit> {
     };
     if args.refresh {
         let progress = progress(args.json);
+        let mut first_error = None;
         for key in &keys {
-            engine.refresh(key, &Unstoppable, &*progress).await?;
+            let asked = holding(&engine, key, "status --refresh", async |engine, control| {
+                engine.refresh(key, control, &*progress).await
+            });
+            // What keeps one audience back does not keep the others' verdicts.
+            if let Err(error) = asked.await {
+                first_error.get_or_insert(error);
+            }
+        }
+        if let Some(error) = first_error {
+            return Err(error);
         }
     }
     let expiries = credential_expiries(&engine.store).await?;

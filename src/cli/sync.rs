@@ -9,8 +9,7 @@ use super::output::progress;
 use super::setup::{Global, audience_key, engine, instant, print_json};
 use super::table::{Align, Table, count};
 use crate::daemon::requests::{RunOptions, RunRequest, requested_job};
-use crate::daemon::work::at_once::{AtOnce, mark, run_at_once};
-use crate::daemon::worker_name;
+use crate::daemon::work::at_once::{AtOnce, run_at_once};
 use crate::store::audit::local_actor;
 use crate::store::jobs::NewJob;
 use crate::store::model::RunState;
@@ -92,7 +91,7 @@ pub async fn run(global: &Global, args: SyncArgs) -> anyhow::Result<Exit> {
         return queue(&engine, &job, args.json).await;
     }
     let progress = progress(args.json);
-    let outcome = run_at_once(&engine, &worker_name(), &mark(job), &*progress).await?;
+    let outcome = run_at_once(&engine, job, &*progress).await?;
     drop(progress);
     let report = match outcome {
         AtOnce::Report(report) => *report,

@@ -173,13 +173,14 @@ pub async fn work(
 }
 
 /// Carries a request as far as it goes now, in this process: takes its jobs out of the queue by the rules that hold for
-/// every worker. What somebody else works on is left to them.
+/// every worker, as `owner`. What somebody else works on is left to them.
 ///
 /// # Errors
 /// The state's, or a ledger that cannot be read.
 pub async fn carry_out(
     engine: &Engine,
     id: &str,
+    owner: &str,
     control: &dyn RunControl,
     progress: &dyn Progress,
 ) -> anyhow::Result<RequestStatus> {
@@ -189,7 +190,7 @@ pub async fn carry_out(
     for target in engine.store.forget_targets(id).await? {
         if target.state != State::Erased.name() {
             let wanted = job(id, Some((&target.audience, &target.destination)), engine.clock.now());
-            take_up(engine, &wanted, control, progress).await?;
+            take_up(engine, &wanted, owner, control, progress).await?;
         }
     }
     settle(engine, id).await?;
@@ -205,6 +206,7 @@ const RETRY: TimeDelta = TimeDelta::minutes(5);
 async fn take_up(
     engine: &Engine,
     wanted: &NewJob,
+    owner: &str,
     control: &dyn RunControl,
     progress: &dyn Progress,
 ) -> anyhow::Result<()> {
@@ -212,8 +214,7 @@ async fn take_up(
     let queued = engine.store.enqueue(wanted, now).await?.job;
     // It may be waiting for its next try.
     engine.store.bring_forward(&queued.id, now).await?;
-    let owner = format!("forget-{}", std::process::id());
-    let Some(claim) = engine.store.claim_job(&queued.id, &owner, LEASE, now, &Limits::default()).await? else {
+    let Some(claim) = engine.store.claim_job(&queued.id, owner, LEASE, now, &Limits::default()).await? else {
         progress.note(&format!(
             "{}: another run has {}; the erasure there follows it",
             wanted.destination.as_deref().unwrap_or_default(),
@@ -222,13 +223,16 @@ async fn take_up(
         return Ok(());
     };
     let step = {
-        let work = work(engine, &claim.job, control, progress);
+        let mut engine = engine.clone();
+        engine.store = engine.store.fenced(claim.fence());
+        let work = work(&engine, &claim.job, control, progress);
         tokio::pin!(work);
         loop {
             tokio::select! {
                 step = &mut work => break step,
                 () = tokio::time::sleep(BEAT) => {
-                    engine.store.heartbeat(&claim, LEASE, engine.clock.now()).await?;
+                    let held = engine.store.heartbeat(&claim, LEASE, engine.clock.now()).await?;
+                    anyhow::ensure!(held, "another worker has taken over the erasure at this destination");
                 }
             }
         }

@@ -15,7 +15,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::Value;
 
 use super::database::Tx;
-use super::jobs::{Job, JobState, columns};
+use super::jobs::{Job, JobState, NewJob, columns};
 use super::sql::{Cell, sql, sql_for};
 use super::{Store, StoreError};
 
@@ -63,6 +63,14 @@ impl Fence {
         let held: Option<(String,)> = tx.fetch_optional(sql_for(HELD, LOCKED).bind(&self.job).bind(self.fence)).await?;
         held.map(drop).ok_or_else(|| StoreError::LeaseLost { job: self.job.clone() })
     }
+}
+
+/// What came of asking for something now or not at all.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Taken {
+    Claim(Box<Claim>),
+    /// Nothing was queued. The job that has the audience; `None` when a destination takes no more runs.
+    Refused(Option<Box<Job>>),
 }
 
 /// How a job ended.
@@ -126,6 +134,31 @@ impl Store {
         self.claim_among(Some(job_id), owner, lease, now, limits).await
     }
 
+    /// Queues a job and takes it in one step, by the same rules: no worker sees it in between, and what is refused
+    /// leaves nothing behind.
+    ///
+    /// # Errors
+    /// The database's.
+    pub async fn take_now(
+        &self,
+        job: &NewJob,
+        owner: &str,
+        lease: TimeDelta,
+        now: DateTime<Utc>,
+        limits: &Limits,
+    ) -> Result<Taken, StoreError> {
+        let mut tx = self.begin_claiming().await?;
+        let queued = self.enqueue_in(&mut tx, job, now).await?.job;
+        match self.claim_in(&mut tx, Some(&queued.id), owner, lease, now, limits).await? {
+            Some(claim) => {
+                tx.commit().await?;
+                Ok(Taken::Claim(Box::new(claim)))
+            }
+            // Without a commit the job was never there.
+            None => Ok(Taken::Refused(holder(&mut tx, &queued).await?.map(Box::new))),
+        }
+    }
+
     async fn claim_among(
         &self,
         only: Option<&str>,
@@ -134,21 +167,39 @@ impl Store {
         now: DateTime<Utc>,
         limits: &Limits,
     ) -> Result<Option<Claim>, StoreError> {
+        let mut tx = self.begin_claiming().await?;
+        let Some(claim) = self.claim_in(&mut tx, only, owner, lease, now, limits).await? else { return Ok(None) };
+        tx.commit().await?;
+        Ok(Some(claim))
+    }
+
+    async fn begin_claiming(&self) -> Result<Tx, StoreError> {
         let mut tx = self.begin().await?;
         if tx.is_postgres() {
             // Whether a job may start depends on all that run, so claims go one after the other; each takes a
             // millisecond. SQLite has one writer anyway.
             tx.execute(sql("SELECT pg_advisory_xact_lock(7311145621002)")).await?;
         }
-        let now = self.lease_now(&mut tx, now).await?;
-        let Some(job) = first_allowed(&mut tx, only, now, limits).await? else { return Ok(None) };
-        let Some(job) = take(&mut tx, &job, owner, now, now + lease.min(LONGEST_LEASE)).await? else { return Ok(None) };
+        Ok(tx)
+    }
+
+    async fn claim_in(
+        &self,
+        tx: &mut Tx,
+        only: Option<&str>,
+        owner: &str,
+        lease: TimeDelta,
+        now: DateTime<Utc>,
+        limits: &Limits,
+    ) -> Result<Option<Claim>, StoreError> {
+        let now = self.lease_now(tx, now).await?;
+        let Some(job) = first_allowed(tx, only, now, limits).await? else { return Ok(None) };
+        let Some(job) = take(tx, &job, owner, now, now + lease.min(LONGEST_LEASE)).await? else { return Ok(None) };
         if let Some(run) = &job.run_id {
             let running = sql("UPDATE run SET state = 'running', started_at = COALESCE(started_at, $2), attempt = $3
                  WHERE id = $1 AND state IN ('queued', 'running')");
             tx.execute(running.bind(run).bind(now).bind(job.attempts)).await?;
         }
-        tx.commit().await?;
         Ok(Some(Claim { job }))
     }
 
@@ -224,6 +275,17 @@ impl Store {
             .await?;
         at.read().map_err(|_| StoreError::Malformed { what: "the server's time".to_owned() })
     }
+}
+
+/// The running job of the audience that keeps this one from starting.
+async fn holder(tx: &mut Tx, job: &Job) -> Result<Option<Job>, StoreError> {
+    let query = sql(concat!(
+        "SELECT ",
+        columns!(),
+        " FROM job WHERE state = 'running' AND id <> $1 AND audience = $2
+          AND (destination IS NULL OR $3 IS NULL OR destination = $3) ORDER BY id LIMIT 1"
+    ));
+    tx.fetch_optional(query.bind(&job.id).bind(&job.audience).bind(&job.destination)).await
 }
 
 async fn first_allowed(

@@ -171,12 +171,24 @@ fn a_second_run_of_the_same_audience_waits_for_another_time() {
         std::thread::sleep(Duration::from_millis(5));
     }
     let output = sync_with(&shop, &[]);
+    let by_hand: Vec<Output> = [
+        &["audience", "reset", "dormant", "meta", "--yes"] as &[&str],
+        &["audience", "delete", "dormant", "google", "--yes"],
+        &["status", "--refresh"],
+    ]
+    .map(|arguments| shop.reveil(arguments))
+    .into();
     // Looking is allowed meanwhile.
     let plan = shop.reveil(&["plan", "--as-of", "2026-01-01"]);
     let status = shop.reveil(&["status"]);
+    let holder = format!("process {} on ", first.id());
     first.kill().unwrap();
     first.wait().unwrap();
-    says(&output, TRY_LATER, &["another run holds", "wait until it ends"]);
+    for output in by_hand.iter().chain([&output]) {
+        let words =
+            ["audience dormant is held for run 20", &holder, "its lease runs until", "UTC", "reveil runs cancel"];
+        says(output, TRY_LATER, &words);
+    }
     says(&plan, DONE, &["Nothing was sent"]);
     says(&status, DONE, &["dormant"]);
     shop.world().set_faults(Faults::NONE);

@@ -2,6 +2,7 @@
 //!
 //! - [`kill`]: the process is killed at random moments and started again; the audiences end up exact.
 //! - [`replicas`]: three daemons share the work and are killed at random; every due time is run once.
+//! - [`held`]: commands of other machines leave a running replica's audience alone.
 //! - [`replace`]: a full replace repairs what drifted, without a gap.
 //! - [`failures`]: what goes wrong is said once, with a remedy and the right exit code.
 //! - [`privacy`]: no output and no file holds an identifier, its digest or a secret.
@@ -22,6 +23,7 @@ mod contracts;
 mod erasure;
 mod expected;
 mod failures;
+mod held;
 mod kill;
 mod mail;
 mod notify;

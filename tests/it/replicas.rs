@@ -106,10 +106,9 @@ impl<'a> Field<'a> {
             )
         };
         let shared = format!(
-            "[state]\nurl = \"{}\"\n\n[ledger]\nstore = \"file://{}\"\n\n[scheduler]\nmax_concurrent_runs = 4\n\
-             lease_secs = 3\npoll_secs = 1\nretry_first_delay = \"1s\"\nstatus_poll = \"1s\"\n\n[server]\nopen_on_loopback = true\n\n",
-            postgres.uri(),
-            shop.path().join("shared").display()
+            "{}[scheduler]\nmax_concurrent_runs = 4\nlease_secs = 3\npoll_secs = 1\nretry_first_delay = \"1s\"\n\
+             status_poll = \"1s\"\n\n[server]\nopen_on_loopback = true\n\n",
+            shop.shared_sections(&postgres.uri())
         );
         let audiences: String = AUDIENCES.into_iter().map(audience).collect();
         shop.write_config(&format!("{start}{shared}{audiences}{rest}"));

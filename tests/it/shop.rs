@@ -137,6 +137,11 @@ impl Shop {
             .replace("{token}", &self.sandbox.token_url())
             .replace("{batch_members}", &batch_members.to_string())
     }
+    /// Sections for state and ledgers that several machines share; each machine has a `state_dir` of its own.
+    pub fn shared_sections(&self, postgres: &str) -> String {
+        let folder = self.path().join("shared");
+        format!("[state]\nurl = \"{postgres}\"\n\n[ledger]\nstore = \"file://{}\"\n\n", folder.display())
+    }
     pub fn write_config(&self, text: &str) {
         std::fs::write(self.path().join("reveil.toml"), text).expect("the directory is ours");
     }

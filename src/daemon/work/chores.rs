@@ -10,7 +10,7 @@ use tracing::{info, warn};
 
 use super::carry::first_question;
 use super::control::Control;
-use super::{Daemon, End};
+use super::{Daemon, End, hold};
 use crate::daemon::requests::{RunOptions, run_job};
 use crate::erasure;
 use crate::store::claims::Claim;
@@ -38,6 +38,7 @@ impl Daemon {
                 "expiry" => self.renew_lapsing(&engine, job).await,
                 "credential" => self.check_credential(&engine, job).await,
                 "prune" => self.prune(&engine, job).await,
+                hold::HOLD => Ok(hold::left_behind()),
                 erasure::JOB => Ok(forget(&engine, job, control).await),
                 // A newer replica made it, and will do it.
                 _ => Ok(End::Later(TimeDelta::minutes(5))),

@@ -4,6 +4,7 @@
 //! - [`lease`]: keeps a job by heartbeats, and notices when it is lost.
 //! - [`carry`]: one run, from its claim to its end; the command line uses it too.
 //! - [`events`]: what a run tells while it goes, kept for whoever watches.
+//! - [`hold`]: an audience held by a command line, for as long as it works.
 //! - [`chores`]: the other kinds of jobs.
 
 pub(crate) mod at_once;
@@ -11,6 +12,7 @@ pub(crate) mod carry;
 pub(crate) mod chores;
 pub(crate) mod control;
 pub(crate) mod events;
+pub(crate) mod hold;
 pub(crate) mod lease;
 pub(crate) mod owner;
 

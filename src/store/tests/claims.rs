@@ -6,7 +6,7 @@ use serde_json::json;
 
 use super::{Bench, LEASE, at, claimed, poll, sync};
 use crate::store::StoreError;
-use crate::store::claims::{JobEnd, Limits};
+use crate::store::claims::{JobEnd, Limits, Taken};
 use crate::store::jobs::{JobState, NewJob};
 use crate::store::model::{DestinationRun, RunState, StoredObservation};
 use crate::store::runs::Cancel;
@@ -57,6 +57,28 @@ pub(super) async fn the_same_work_is_queued_once(bench: &Bench) {
     // Jobs without a key are never the same.
     let plain = NewJob::new("prune", at(0));
     assert!(store.enqueue(&plain, at(0)).await.unwrap().fresh && store.enqueue(&plain, at(0)).await.unwrap().fresh);
+}
+
+pub(super) async fn taken_at_once_or_not_at_all(bench: &Bench) {
+    let store = bench.store().await;
+    let take = async |job: &NewJob, minutes| {
+        store.take_now(job, "shell", LEASE, at(minutes), &Limits::default()).await.unwrap()
+    };
+    let Taken::Claim(first) = take(&sync("dormant", "r1"), 1).await else { panic!("nobody has it") };
+    assert_eq!((first.job.lease_owner.as_deref(), first.job.lease_until), (Some("shell"), Some(at(1) + LEASE)));
+    let Taken::Refused(Some(holder)) = take(&sync("dormant", "r2"), 2).await else { panic!("somebody has it") };
+    assert_eq!(*holder, first.job);
+    assert_eq!(store.run("r2").await.unwrap(), None);
+    assert_eq!(store.open_jobs().await.unwrap().len(), 1, "what is refused was never there");
+    let Taken::Claim(other) = take(&sync("asleep", "r3"), 2).await else { panic!("another audience") };
+    // Also one whose lease has run out is in the way until somebody ends it.
+    assert!(matches!(take(&sync("dormant", "r4"), 20).await, Taken::Refused(Some(_))));
+    assert!(store.finish(&first, &JobEnd::Cancelled, at(21)).await.unwrap());
+    assert!(matches!(take(&sync("dormant", "r4"), 21).await, Taken::Claim(_)));
+    let full = Limits { max_runs: 1, ..Limits::default() };
+    let refused = store.take_now(&sync("third", "r5"), "shell", LEASE, at(2), &full).await.unwrap();
+    assert_eq!(refused, Taken::Refused(None), "no room, though the audience is free");
+    drop(other);
 }
 
 pub(super) async fn one_job_per_audience_and_pair(bench: &Bench) {

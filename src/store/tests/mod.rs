@@ -98,6 +98,7 @@ on_both! {
     claims::a_run_goes_through_the_queue,
     claims::the_same_work_is_queued_once,
     claims::one_job_per_audience_and_pair,
+    claims::taken_at_once_or_not_at_all,
     claims::limits_hold_over_all_replicas,
     claims::turns_go_by_priority_then_time,
     claims::a_dead_workers_job_goes_to_another,
