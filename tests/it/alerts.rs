@@ -206,8 +206,11 @@ fn a_login_that_is_refused_is_said_so() {
     assert!(output.stderr.contains("alerts.channel.post") && output.stderr.contains("go together"), "{output:?}");
 }
 
+/// What was posted: the head in lower case, and the document.
+type Posts = Arc<Mutex<Vec<(String, Value)>>>;
+
 /// Takes what is posted, like a webhook or a chat.
-fn listener() -> (SocketAddr, Arc<Mutex<Vec<(String, Value)>>>) {
+fn listener() -> (SocketAddr, Posts) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let (address, heard) = (listener.local_addr().unwrap(), Arc::new(Mutex::new(Vec::new())));
     let shared = Arc::clone(&heard);

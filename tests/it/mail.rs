@@ -84,7 +84,8 @@ fn decoded_words(value: &str) -> String {
             _ => None,
         };
         // Between two encoded words there is no space.
-        if !text.is_empty() && !(after_word && bytes.is_some()) {
+        let joined = after_word && bytes.is_some();
+        if !text.is_empty() && !joined {
             text.push(' ');
         }
         after_word = bytes.is_some();

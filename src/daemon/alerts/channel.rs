@@ -193,7 +193,7 @@ fn mail_failure(error: &smtp::Error) -> Failure {
     }
     let what = if error.is_timeout() {
         "no answer in time from the mail server"
-    } else if error.is_tls() || is_tls_fault(&error) {
+    } else if error.is_tls() || is_tls_fault(error) {
         "no TLS with the mail server: it speaks none, or its certificate is not trusted"
     } else {
         "the mail server cannot be reached"
