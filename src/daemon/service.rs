@@ -29,6 +29,8 @@ pub async fn run(daemon: Arc<Daemon>) -> anyhow::Result<()> {
     // Answers last: whoever watches sees how the runs end.
     let stop_edge = CancellationToken::new();
     let bound = http::bind(Arc::clone(&daemon), stop_edge.clone()).await?;
+    // Before any work: a signal that nobody waits for ends the process at once.
+    let mut signals = Signals::new()?;
     daemon.take_over().await;
     let workers = tokio::spawn({
         let (daemon, stop) = (Arc::clone(&daemon), stop.clone());
@@ -39,7 +41,8 @@ pub async fn run(daemon: Arc<Daemon>) -> anyhow::Result<()> {
         async move { daemon.run_scheduler(stop).await }
     });
     let alerts = tokio::spawn(Arc::clone(&daemon).run_alerts(stop.clone()));
-    let watchdog = tokio::spawn(notifier.clone().feed(Arc::clone(&daemon), stop.clone()));
+    let parts = [workers.abort_handle(), scheduler.abort_handle()];
+    let watchdog = tokio::spawn(notifier.clone().feed(Arc::clone(&daemon), parts, stop.clone(), stop_edge.clone()));
     info!(
         owner = daemon.owner(),
         audiences = loaded.config.audience.len(),
@@ -48,22 +51,20 @@ pub async fn run(daemon: Arc<Daemon>) -> anyhow::Result<()> {
         "Serving"
     );
     drop(loaded);
-    notifier.ready();
+    notifier.ready(&daemon);
     let edge = bound.task;
-    let mut signals = Signals::new()?;
     let mut broken = None;
     tokio::pin!(edge);
     tokio::select! {
         () = signals.until_stop(&daemon, &notifier) => {}
         ended = &mut edge => broken = Some(anyhow::anyhow!("the HTTP listener ended: {ended:?}")),
     }
-    notifier.stopping();
+    notifier.stopping(&daemon);
     info!("Stopping: no new work; runs end their batch");
     stop.cancel();
     let patience = Duration::from_secs(daemon.loaded().config.scheduler.shutdown_secs) + LAST_WRITES;
     let parts = async {
-        for (name, part) in [("workers", workers), ("scheduler", scheduler), ("alerts", alerts), ("watchdog", watchdog)]
-        {
+        for (name, part) in [("workers", workers), ("scheduler", scheduler), ("alerts", alerts)] {
             ended(name, part).await;
         }
     };
@@ -78,6 +79,7 @@ pub async fn run(daemon: Arc<Daemon>) -> anyhow::Result<()> {
     if broken.is_none() {
         let _ = tokio::time::timeout(LAST_WRITES, edge).await;
     }
+    ended("watchdog", watchdog).await;
     daemon.store().close().await;
     info!("Stopped");
     broken.map_or(Ok(()), Err)
@@ -115,7 +117,7 @@ impl Signals {
                     notifier.reloading();
                     // It has told what is wrong, and the old configuration stays.
                     let _ = daemon.reload().await;
-                    notifier.ready();
+                    notifier.ready(daemon);
                 }
             }
         }

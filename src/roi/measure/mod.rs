@@ -212,7 +212,6 @@ pub struct Measurement {
 
 /// The conclusion the data allow; its words are part of the JSON contract.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
-#[schema(as = MeasureVerdict)]
 pub enum Verdict {
     /// The interval lies above 0.
     #[serde(rename = "above zero: the ads brought buyers back")]
