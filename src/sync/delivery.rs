@@ -411,6 +411,8 @@ pub(super) async fn observe(
         Ok(observations) => observations,
         Err(error) => return Ok(Err(error)),
     };
+    // One that says nothing (too few were sent) does not stand for the destination beside one that does.
+    let main = observations.iter().position(|reading| reading.low.is_some()).unwrap_or(0);
     for (index, reading) in observations.iter().enumerate() {
         store
             .add_observation(&StoredObservation {
@@ -419,7 +421,7 @@ pub(super) async fn observe(
                 connector: connector.descriptor().slug.to_owned(),
                 run_id: Some(run_id.to_owned()),
                 rules_version: connector.descriptor().identifiers.version,
-                primary: index == 0,
+                primary: index == main,
                 reading: reading.clone(),
             })
             .await?;

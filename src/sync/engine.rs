@@ -345,12 +345,14 @@ impl Engine {
             return Ok(audience.destinations.clone());
         }
         for name in &selection.destinations {
-            anyhow::ensure!(
-                audience.destinations.contains(name),
-                "audience `{}` does not go to `{name}`; it goes to: {}",
-                selection.audience,
-                audience.destinations.join(", ")
-            );
+            if !audience.destinations.contains(name) {
+                return Err(SyncError::Destination {
+                    audience: selection.audience.clone(),
+                    destination: name.clone(),
+                    known: audience.destinations.join(", "),
+                }
+                .into());
+            }
         }
         Ok(selection.destinations.clone())
     }
