@@ -7,7 +7,7 @@ use chrono::{DateTime, Utc};
 use super::database::Tx;
 use super::model::{DestinationRun, Run, RunKind, RunState};
 use super::page::{Cursor, Page, page};
-use super::sql::{sql, stamp};
+use super::sql::{Cell, sql, stamp};
 use super::{Store, StoreError};
 
 macro_rules! columns {
@@ -128,8 +128,9 @@ impl Store {
              JOIN run_destination part ON part.run_id = run.id
              WHERE run.audience = $1 AND part.state IN ('done', 'pending') AND run.finished_at IS NOT NULL
              GROUP BY part.destination");
-        let rows: Vec<(String, DateTime<Utc>)> = self.fetch_all(query.bind(audience)).await?;
-        Ok(rows.into_iter().collect())
+        let rows: Vec<(String, Cell)> = self.fetch_all(query.bind(audience)).await?;
+        let malformed = |_| StoreError::Malformed { what: "finished_at".to_owned() };
+        rows.into_iter().map(|(name, at)| Ok((name, at.read().map_err(malformed)?))).collect()
     }
 
     /// The platform has decided on all that the destination was ever sent: runs that only waited for that are done; one that
