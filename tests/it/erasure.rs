@@ -6,11 +6,12 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
 use chrono::TimeDelta;
+use reveil::assignment::Assignments;
 use reveil_sandbox::{Faults, Platform};
 use sha2::{Digest as _, Sha256};
 
 use crate::binary::{self, Output};
-use crate::expected::{Digests, email_forms, phone_forms};
+use crate::expected::{Digests, email_forms, expected, phone_forms};
 use crate::postgres::TestPostgres;
 use crate::shop::{Customer, Plan, Shop};
 
@@ -91,6 +92,7 @@ on_both! {
     a_platform_that_is_away_slow_or_out_of_the_config_is_taken_up_later,
     what_is_uncertain_counts_as_sent_and_what_is_unusable_stops_the_request,
     a_daemon_carries_out_what_was_left_to_it,
+    somebody_only_withheld_leaves_the_experiment_with_the_next_sync,
 }
 
 /// `reveil forget <arguments>` with identifiers on stdin.
@@ -401,4 +403,34 @@ fn a_daemon_carries_out_what_was_left_to_it(ground: Ground) {
     assert_no_trace(&shop, &person, &[]);
     let meta = status["targets"].as_array().unwrap().iter().find(|target| target["destination"] == "meta").unwrap();
     assert_eq!(meta["attempts"], 2, "{status}");
+}
+
+/// In no ledger, so that an e-mail alone does not lead to their customer id before a sync meets the row.
+fn somebody_only_withheld_leaves_the_experiment_with_the_next_sync(ground: Ground) {
+    let Some(shop) = Place::synced(ground, 35) else { return };
+    let withheld = |customer: &&Customer| {
+        let alone = expected(std::slice::from_ref(customer), shop.as_of).held_out == 1;
+        let shares = |other: &Customer| other.id != customer.id && !forms(other).is_disjoint(&forms(customer));
+        alone && customer.emails[0].is_some() && !shop.customers.iter().any(shares)
+    };
+    let person = shop.customers.iter().find(withheld).expect("a tenth is withheld");
+    let assigned = || {
+        let is_it = |path: &PathBuf| path.file_name().unwrap().to_string_lossy().starts_with("assignment-");
+        let files = files_below(&shop.path().join("state")).into_iter().filter(is_it);
+        let file =
+            files.filter(|path| path.extension().is_some_and(|end| end == "bin")).next().expect("one experiment");
+        Assignments::open(&file).unwrap().expect("the file is there").count()
+    };
+    let before = assigned();
+    assert!(before > 100, "{before}");
+    let mail = format!("email:{}\n", person.emails[0].as_ref().unwrap());
+    let output = forget(&shop, &mail, &[]).expect(DONE);
+    assert!(output.stdout.contains("in no audience"), "{}", output.stdout);
+    assert_eq!(assigned(), before);
+    let report = shop.sync(&[]).expect(DONE).json();
+    assert_eq!(report["segment"]["excluded"]["erasure_requested"].as_u64().unwrap() - asked(&shop), 1, "{report}");
+    assert_eq!(assigned(), before - 1, "the entry went when the row was met");
+    shop.sync(&[]).expect(DONE);
+    assert_eq!(assigned(), before - 1);
+    shop.assert_exact("everybody else is where they were");
 }
