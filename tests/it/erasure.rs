@@ -416,9 +416,8 @@ fn somebody_only_withheld_leaves_the_experiment_with_the_next_sync(ground: Groun
     let person = shop.customers.iter().find(withheld).expect("a tenth is withheld");
     let assigned = || {
         let is_it = |path: &PathBuf| path.file_name().unwrap().to_string_lossy().starts_with("assignment-");
-        let files = files_below(&shop.path().join("state")).into_iter().filter(is_it);
-        let file =
-            files.filter(|path| path.extension().is_some_and(|end| end == "bin")).next().expect("one experiment");
+        let mut files = files_below(&shop.path().join("state")).into_iter().filter(is_it);
+        let file = files.find(|path| path.extension().is_some_and(|end| end == "bin")).expect("one experiment");
         Assignments::open(&file).unwrap().expect("the file is there").count()
     };
     let before = assigned();
