@@ -139,7 +139,7 @@ impl AlertsConfig {
             fault("match_rate_min_readings", "must be at least 3: two readings have no usual deviation");
         }
         for (name, channel) in &self.channel {
-            if let ChannelConfig::Email { host, security, to, from, .. } = channel {
+            if let ChannelConfig::Email { host, security, to, from, username, password, .. } = channel {
                 if to.is_empty() {
                     fault(&format!("channel.{name}.to"), "is empty; name at least one address");
                 }
@@ -148,6 +148,9 @@ impl AlertsConfig {
                         // The address itself is not repeated: faults go to the log.
                         fault(&format!("channel.{name}.{key}"), "holds something that is no mail address");
                     }
+                }
+                if username.is_some() != password.is_some() {
+                    fault(&format!("channel.{name}"), "`username` and `password` go together");
                 }
                 if *security == MailSecurity::None && !is_loopback(host) {
                     fault(&format!("channel.{name}.security"), "`none` is only for a mail server on this machine");

@@ -34,6 +34,8 @@ pub async fn run(daemon: Arc<Daemon>) -> anyhow::Result<()> {
     // Answers last: whoever watches sees how the runs end.
     let stop_edge = CancellationToken::new();
     let bound = http::bind(Arc::clone(&daemon), stop_edge.clone()).await?;
+    // Before any work: a signal that nobody waits for ends the process at once.
+    let mut signals = Signals::new()?;
     daemon.take_over().await;
     let workers = tokio::spawn({
         let (daemon, stop) = (Arc::clone(&daemon), stop.clone());
@@ -45,7 +47,8 @@ pub async fn run(daemon: Arc<Daemon>) -> anyhow::Result<()> {
     });
     let alerts = tokio::spawn(Arc::clone(&daemon).run_alerts(stop.clone()));
     let tidier = tokio::spawn(Arc::clone(&daemon).run_tidier(stop.clone()));
-    let watchdog = tokio::spawn(notifier.clone().feed(Arc::clone(&daemon), stop.clone()));
+    let parts = [workers.abort_handle(), scheduler.abort_handle()];
+    let watchdog = tokio::spawn(notifier.clone().feed(Arc::clone(&daemon), parts, stop.clone(), stop_edge.clone()));
     info!(
         owner = daemon.owner(),
         audiences = loaded.config.audience.len(),
@@ -54,22 +57,20 @@ pub async fn run(daemon: Arc<Daemon>) -> anyhow::Result<()> {
         "Serving"
     );
     drop(loaded);
-    notifier.ready();
+    notifier.ready(&daemon);
     let edge = bound.task;
-    let mut signals = Signals::new()?;
     let mut broken = None;
     tokio::pin!(edge);
     tokio::select! {
         () = signals.until_stop(&daemon, &notifier) => {}
         ended = &mut edge => broken = Some(anyhow::anyhow!("the HTTP listener ended: {ended:?}")),
     }
-    notifier.stopping();
+    notifier.stopping(&daemon);
     info!("Stopping: no new work; runs end their batch");
     stop.cancel();
     let patience = Duration::from_secs(daemon.loaded().config.scheduler.shutdown_secs) + LAST_WRITES;
     let parts = async {
-        ended("workers", workers).await;
-        for (name, part) in [("scheduler", scheduler), ("alerts", alerts), ("watchdog", watchdog), ("tidier", tidier)] {
+        for (name, part) in [("workers", workers), ("scheduler", scheduler), ("alerts", alerts), ("tidier", tidier)] {
             ended(name, part).await;
         }
     };
@@ -84,6 +85,7 @@ pub async fn run(daemon: Arc<Daemon>) -> anyhow::Result<()> {
     if broken.is_none() {
         let _ = tokio::time::timeout(LAST_WRITES, edge).await;
     }
+    ended("watchdog", watchdog).await;
     daemon.store().close().await;
     info!("Stopped");
     broken.map_or(Ok(()), Err)
@@ -121,7 +123,7 @@ impl Signals {
                     notifier.reloading();
                     // It has told what is wrong, and the old configuration stays.
                     let _ = daemon.reload().await;
-                    notifier.ready();
+                    notifier.ready(daemon);
                 }
             }
         }

@@ -1,7 +1,8 @@
-//! Traces over OTLP (HTTP, protobuf): the spans `run`, `gather`, `deliver`, `batch` and `call`. Where to and how often
-//! is said by the standard variables (`OTEL_EXPORTER_OTLP_ENDPOINT`, `OTEL_TRACES_SAMPLER`, `OTEL_SERVICE_NAME` …);
-//! without an endpoint nothing is collected.
+//! Traces over OTLP (HTTP, protobuf): the spans `run`, `gather`, `deliver`, `batch` and `call`, and the API's `request`.
+//! Where to and how often is said by the standard variables (`OTEL_EXPORTER_OTLP_ENDPOINT`, `OTEL_TRACES_SAMPLER`,
+//! `OTEL_SERVICE_NAME` …); without an endpoint nothing is collected.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -13,7 +14,7 @@ use opentelemetry_http::{HttpClient, HttpError};
 use opentelemetry_otlp::{SpanExporter, WithHttpConfig as _};
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::trace::SdkTracerProvider;
-use tracing::Subscriber;
+use tracing::{Subscriber, info, warn};
 use tracing_subscriber::Layer;
 use tracing_subscriber::filter::Targets;
 use tracing_subscriber::registry::LookupSpan;
@@ -64,12 +65,32 @@ pub(super) fn finish() {
 struct Client {
     runtime: Arc<tokio::runtime::Runtime>,
     http: reqwest::Client,
+    /// The latest attempt failed: said once, not every few seconds of an outage.
+    failing: AtomicBool,
 }
 
 impl Client {
     fn new() -> anyhow::Result<Self> {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
-        Ok(Self { runtime: Arc::new(runtime), http: crate::transport::http::client(Duration::from_secs(10))? })
+        let http = crate::transport::http::client(Duration::from_secs(10))?;
+        Ok(Self { runtime: Arc::new(runtime), http, failing: AtomicBool::new(false) })
+    }
+
+    fn tell(&self, result: &Result<Response<Bytes>, HttpError>) {
+        let fault = match result {
+            Ok(response) if response.status().is_success() => None,
+            Ok(response) => Some(format!("answered with status {}", response.status().as_u16())),
+            Err(error) => {
+                let timeout = error.downcast_ref().is_some_and(reqwest::Error::is_timeout);
+                Some(if timeout { "no answer in time" } else { "cannot connect" }.to_owned())
+            }
+        };
+        match (fault, self.failing.load(Ordering::Relaxed)) {
+            (Some(fault), false) => warn!(error = fault, "The collector does not take the traces; they are lost"),
+            (None, true) => info!("The collector takes the traces again"),
+            (Some(_), true) | (None, false) => return,
+        }
+        self.failing.fetch_not(Ordering::Relaxed);
     }
 }
 
@@ -85,6 +106,8 @@ impl HttpClient for Client {
             }
             Ok::<_, HttpError>(response.body(reply.bytes().await?)?)
         });
-        sent.await?
+        let result = sent.await?;
+        self.tell(&result);
+        result
     }
 }

@@ -28,9 +28,16 @@ impl Output {
     }
 }
 
+pub const PROGRAM: &str = env!("CARGO_BIN_EXE_reveil");
+
 /// `reveil` in `dir`, without the settings of whoever runs the tests.
 pub fn command(dir: &Path, arguments: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_reveil"));
+    command_of(PROGRAM, dir, arguments)
+}
+
+/// Another program that will start it.
+pub fn command_of(program: &str, dir: &Path, arguments: &[&str]) -> Command {
+    let mut command = Command::new(program);
     let own = std::env::vars_os().map(|(name, _)| name).filter(|name| name.to_string_lossy().starts_with("REVEIL"));
     for name in own {
         command.env_remove(name);

@@ -9,11 +9,14 @@
 //! - [`connect`]: access granted in a browser, kept in the vault, renewed by several processes.
 //! - [`erasure`]: a person is forgotten: gone, proven, never back.
 //! - [`serve`]: the service as a process: schedules, signals, restarts, full disk, lost database.
+//! - [`alerts`]: messages reach a mail server, a webhook and a chat. - [`notify`]: what systemd is told.
+//! - `traces`: spans reach a collector (feature `otel`).
 //! - [`contracts`]: the JSON documents and files that other programs read.
 //!
 //! Shared: [`shop`] makes the warehouse and the config, [`expected`] computes on its own what the platforms should
-//! hold, [`binary`] runs the program.
+//! hold, [`binary`] runs the program, [`mail`] is a mail server.
 
+mod alerts;
 mod binary;
 mod connect;
 mod contracts;
@@ -22,6 +25,8 @@ mod expected;
 mod failures;
 mod held;
 mod kill;
+mod mail;
+mod notify;
 #[path = "../support/postgres.rs"]
 mod postgres;
 mod privacy;
@@ -29,3 +34,5 @@ mod replace;
 mod replicas;
 mod serve;
 mod shop;
+#[cfg(feature = "otel")]
+mod traces;

@@ -11,7 +11,7 @@ use crate::shop::{Plan, SECRETS, Shop, typed_phone};
 const PASSWORD: &str = "s3cret-in-a-uri";
 
 /// Everything that may not be seen, in lower case.
-fn forbidden(shop: &Shop) -> BTreeSet<String> {
+pub fn forbidden(shop: &Shop) -> BTreeSet<String> {
     let mut words = BTreeSet::from([PASSWORD.to_owned()]);
     words.extend(SECRETS.map(str::to_owned));
     for customer in &shop.customers {
@@ -196,7 +196,7 @@ fn broken_configs(evidence: &mut Evidence<'_>, config: &str) {
 }
 
 #[track_caller]
-fn assert_clean(what: &str, bytes: &[u8], forbidden: &BTreeSet<String>) {
+pub fn assert_clean(what: &str, bytes: &[u8], forbidden: &BTreeSet<String>) {
     let text = String::from_utf8_lossy(bytes).to_lowercase();
     for word in forbidden {
         if let Some(at) = text.find(word.as_str()) {

@@ -2,8 +2,10 @@
 //! takes its database or disk away leaves audiences exact and runs accounted for.
 
 use std::fs::File;
+use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
 use std::path::PathBuf;
-use std::process::{Child, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use reveil_sandbox::{Faults, Platform};
@@ -15,15 +17,19 @@ use crate::shop::{Plan, Shop};
 const PATIENCE: Duration = Duration::from_secs(90);
 
 /// A daemon under test; killed when dropped.
-struct Served {
-    child: Child,
+pub struct Served {
+    pub child: Child,
     log: PathBuf,
 }
 
 impl Served {
-    fn start(shop: &Shop) -> Self {
+    pub fn start(shop: &Shop) -> Self {
+        Self::start_as(shop, binary::command(shop.path(), &["serve", "--log", "info"]))
+    }
+
+    /// By a prepared command.
+    pub fn start_as(shop: &Shop, mut command: Command) -> Self {
         let log = shop.path().join(format!("serve-{}.log", std::fs::read_dir(shop.path()).unwrap().count()));
-        let mut command = binary::command(shop.path(), &["serve", "--log", "info"]);
         command.stdout(Stdio::null()).stderr(File::create(&log).unwrap());
         let served = Self { child: command.spawn().expect("the binary was built with the tests"), log };
         served.until("it serves", || {
@@ -33,29 +39,46 @@ impl Served {
         served
     }
 
-    fn log(&self) -> String {
+    pub fn log(&self) -> String {
         std::fs::read_to_string(&self.log).unwrap_or_default()
     }
 
-    fn signal(&self, signal: &str) {
+    pub fn signal(&self, signal: &str) {
         let sent = std::process::Command::new("kill").args([signal, &self.child.id().to_string()]).status();
         assert!(sent.is_ok_and(|status| status.success()));
     }
 
-    fn lives(&self) -> bool {
+    pub fn lives(&self) -> bool {
         let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.child.id())).unwrap_or_default();
         !stat.is_empty() && !stat.contains(") Z ")
     }
 
     /// The exit code; `None` after a signal.
-    fn end(&mut self, signal: &str) -> Option<i32> {
+    pub fn end(&mut self, signal: &str) -> Option<i32> {
         self.signal(signal);
         self.until("it ends", || !self.lives());
         self.child.wait().unwrap().code()
     }
 
+    /// Where it listens.
+    pub fn address(&self) -> String {
+        let log = self.log();
+        let after = log.split_once("addr=").expect("the log tells where it listens").1;
+        after.split_whitespace().next().expect("an address").to_owned()
+    }
+
+    /// The whole answer to a GET.
+    pub fn get(&self, path: &str) -> String {
+        let address = self.address();
+        let mut stream = TcpStream::connect(&address).expect("it listens");
+        write!(stream, "GET {path} HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n\r\n").expect("it listens");
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).expect("an answer in UTF-8");
+        answer
+    }
+
     #[track_caller]
-    fn until(&self, what: &str, done: impl Fn() -> bool) {
+    pub fn until(&self, what: &str, done: impl Fn() -> bool) {
         let started = Instant::now();
         while !done() {
             assert!(started.elapsed() < PATIENCE, "waited in vain until {what}; the log:\n{}", self.log());
@@ -72,14 +95,14 @@ impl Drop for Served {
 }
 
 /// A shop of today, since a schedule runs as of now.
-fn shop(customers: usize, batch_members: u32, schedule: &str, rest: &str) -> Shop {
+pub fn shop(customers: usize, batch_members: u32, schedule: &str, rest: &str) -> Shop {
     let as_of = chrono::Utc::now().date_naive();
     let shop = Shop::open(&Plan { customers, batch_members, as_of, ..Plan::default() });
     shop.write_config(&config(&shop, batch_members, schedule, rest));
     shop
 }
 
-fn config(shop: &Shop, batch_members: u32, schedule: &str, rest: &str) -> String {
+pub fn config(shop: &Shop, batch_members: u32, schedule: &str, rest: &str) -> String {
     let service = format!(
         "[server]\nlisten = \"127.0.0.1:0\"\nopen_on_loopback = true\n[scheduler]\nlease_secs = 6\npoll_secs = 1\nshutdown_secs = 10\n\
          retry_first_delay = \"1s\"\n{rest}\n"
@@ -88,7 +111,7 @@ fn config(shop: &Shop, batch_members: u32, schedule: &str, rest: &str) -> String
     config + &service
 }
 
-fn runs(shop: &Shop) -> Vec<Value> {
+pub fn runs(shop: &Shop) -> Vec<Value> {
     let output = shop.reveil(&["runs", "--json"]);
     match output.code {
         Some(0) => output.json()["runs"].as_array().expect("a list").clone(),
@@ -135,7 +158,7 @@ fn long_run() -> Shop {
     shop
 }
 
-fn queue_run(shop: &Shop) -> String {
+pub fn queue_run(shop: &Shop) -> String {
     shop.reveil(&["sync", "--queue"]).expect(0).stdout.trim().to_owned()
 }
 

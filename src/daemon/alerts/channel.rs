@@ -1,13 +1,20 @@
 //! How a message gets there: webhook, chat, mail. One try; who calls tries again.
 
+use std::error::Error as _;
 use std::time::Duration;
 
-use lettre::message::header::ContentType;
+use lettre::address::Envelope;
+use lettre::message::Mailbox;
+use lettre::message::header::{ContentType, HeaderName, HeaderValue};
+use lettre::transport::smtp;
 use lettre::transport::smtp::authentication::Credentials;
+use lettre::transport::smtp::response::Category;
 use lettre::{AsyncSmtpTransport, AsyncTransport as _, Message as Mail, Tokio1Executor};
 use ring::hmac;
 use secrecy::{ExposeSecret as _, SecretString};
 use serde_json::json;
+use sha2::{Digest as _, Sha256};
+use tracing::warn;
 
 use super::message::Message;
 use crate::config::alerts::{Address, ChannelConfig, MailSecurity};
@@ -48,10 +55,11 @@ pub(crate) async fn send(
         }
         ChannelConfig::Slack { url, timeout } => {
             let mark = if message.state == "resolved" { ":white_check_mark:" } else { ":warning:" };
-            let body = json!({ "text": format!("{mark} *{}*\n{}", message.title, message.plain()) }).to_string();
+            let (title, plain) = (chat_text(&message.title), chat_text(&message.plain()));
+            let body = json!({ "text": format!("{mark} *{title}*\n{plain}") }).to_string();
             post(url, body, None, timeout.0, places).await.map_err(fail)
         }
-        ChannelConfig::Email { .. } => mail(channel, message, places).await.map_err(fail),
+        ChannelConfig::Email { .. } => mail(name, channel, message, places).await.map_err(fail),
     }
 }
 
@@ -95,7 +103,12 @@ fn signature(key: &SecretString, timestamp: i64, body: &str) -> [(&'static str, 
     [("x-reveil-timestamp", timestamp.to_string()), ("x-reveil-signature", format!("sha256={signed}"))]
 }
 
-async fn mail(channel: &ChannelConfig, message: &Message, places: &Places<'_>) -> Result<(), Failure> {
+/// What is no markup. <https://docs.slack.dev/messaging/formatting-message-text>, "Escaping text".
+fn chat_text(text: &str) -> String {
+    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
+}
+
+async fn mail(name: &str, channel: &ChannelConfig, message: &Message, places: &Places<'_>) -> Result<(), Failure> {
     let ChannelConfig::Email { host, port, security, username, password, from, to, timeout } = channel else {
         return Ok(());
     };
@@ -113,19 +126,79 @@ async fn mail(channel: &ChannelConfig, message: &Message, places: &Places<'_>) -
         let password = secret(password, places).await?;
         builder = builder.credentials(Credentials::new(username.clone(), password.expose_secret().to_owned()));
     }
+    let transport = builder.build();
+    let letter = letter(from, to, message)?;
+    let (envelope, letter) = (letter.envelope(), letter.formatted());
+    match transport.send_raw(envelope, &letter).await {
+        Ok(_) => Ok(()),
+        // One address that is refused must not keep the message from the others.
+        Err(error) if to.len() > 1 && is_about_mail(&error) => {
+            let mut refused = 0;
+            for address in envelope.to() {
+                let alone = Envelope::new(envelope.from().cloned(), vec![address.clone()])
+                    .map_err(|_| wrong("the mail cannot be put together"))?;
+                refused += usize::from(transport.send_raw(&alone, &letter).await.is_err());
+            }
+            if refused == to.len() {
+                return Err(mail_failure(&error));
+            }
+            warn!(channel = name, refused, addresses = to.len(), "A mail was refused for some of its addresses");
+            Ok(())
+        }
+        Err(error) => Err(mail_failure(&error)),
+    }
+}
+
+fn letter(from: &str, to: &[String], message: &Message) -> Result<Mail, Failure> {
+    let wrong = |what: &str| (what.to_owned(), false);
+    let from: Mailbox = from.parse().map_err(|_| wrong("`from` is no mail address"))?;
+    // The same at each try: a server that took a letter whose receipt was lost recognises the second one.
+    let seed = format!("{} {} {}", message.key, message.state, message.at.to_rfc3339());
+    let id = const_hex::encode(&Sha256::digest(seed)[..16]);
+    let id = format!("<{id}@{}>", from.email.domain());
+    // RFC 3834: nobody's absence note answers it.
+    let automatic = HeaderValue::new(HeaderName::new_from_ascii_str("Auto-Submitted"), "auto-generated".to_owned());
     let mut letter = Mail::builder()
-        .from(from.parse().map_err(|_| wrong("`from` is no mail address"))?)
+        .from(from)
         .subject(format!("[Réveil] {}", message.title))
-        .header(ContentType::TEXT_PLAIN);
+        .date(message.at.into())
+        .message_id(Some(id))
+        .header(ContentType::TEXT_PLAIN)
+        .raw_header(automatic);
     for address in to {
         letter = letter.to(address.parse().map_err(|_| wrong("`to` holds something that is no mail address"))?);
     }
-    let letter = letter.body(message.plain()).map_err(|_| wrong("the mail cannot be put together"))?;
-    // The server's own words may repeat an address.
-    builder.build().send(letter).await.map(drop).map_err(|error| {
-        let passing = !error.is_permanent();
-        (if passing { "the mail server cannot be reached" } else { "the mail server refuses it" }.to_owned(), passing)
-    })
+    letter.body(message.plain()).map_err(|_| wrong("the mail cannot be put together"))
+}
+
+/// A lasting refusal of this sender, these addresses or this letter; not of the login or of what was said.
+fn is_about_mail(error: &smtp::Error) -> bool {
+    error.is_permanent() && error.status().is_some_and(|status| status.category == Category::MailSystem)
+}
+
+/// A handshake that failed shows as a connection that did.
+fn is_tls_fault(error: &smtp::Error) -> bool {
+    let sources = std::iter::successors(error.source(), |&error| error.source());
+    let mut io = sources.filter_map(|error| error.downcast_ref::<std::io::Error>()?.get_ref());
+    io.any(|inner| inner.is::<rustls::Error>())
+}
+
+/// The server's own words may repeat an address; its status says enough.
+fn mail_failure(error: &smtp::Error) -> Failure {
+    if let Some(status) = error.status() {
+        return (format!("the mail server refuses it with status {status}"), !error.is_permanent());
+    }
+    if error.is_client() {
+        return ("the mail server offers no STARTTLS, or no way to log in".to_owned(), false);
+    }
+    let what = if error.is_timeout() {
+        "no answer in time from the mail server"
+    } else if error.is_tls() || is_tls_fault(error) {
+        "no TLS with the mail server: it speaks none, or its certificate is not trusted"
+    } else {
+        "the mail server cannot be reached"
+    };
+    (what.to_owned(), true)
 }
 
 async fn secret(source: &SecretSource, places: &Places<'_>) -> Result<SecretString, Failure> {
@@ -152,6 +225,11 @@ async fn secret(source: &SecretSource, places: &Places<'_>) -> Result<SecretStri
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_chat_reads_text_as_text() {
+        assert_eq!(chat_text("a < b & <!channel>"), "a &lt; b &amp; &lt;!channel&gt;");
+    }
 
     /// Computed with `printf '1767225600.{"a":1}' | openssl dgst -sha256 -hmac key`.
     #[test]

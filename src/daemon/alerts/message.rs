@@ -29,7 +29,9 @@ pub(crate) struct Message {
 impl Message {
     pub(crate) fn of(finding: &Finding, config: &Config, at: DateTime<Utc>) -> Self {
         let fine = finding.state == State::Fine;
-        let subject = finding.audience.as_deref().or(finding.destination.as_deref()).unwrap_or("Réveil");
+        let label =
+            finding.audience.as_ref().map(|key| config.audience.get(key).map_or(key, |audience| &audience.label));
+        let subject = label.or(finding.destination.as_ref()).map_or("Réveil", String::as_str);
         let title = match (finding.rule, fine) {
             ("failed_run", false) => format!("{subject}: run failed"),
             ("match_rate", false) => format!("{subject}: match rate fell"),

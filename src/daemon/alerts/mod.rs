@@ -14,6 +14,7 @@ mod tests;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures::future::join_all;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
@@ -129,11 +130,9 @@ impl Daemon {
             State::Firing(_) => warn!(alert = finding.key, text = message.text, "Alert"),
         }
         let channels = &loaded.config.alerts.channel;
-        let mut reached = channels.is_empty();
-        for (name, channel) in channels {
-            reached |= self.send(name, channel, &message).await;
-        }
-        if !reached {
+        // At once: one that does not answer delays no other.
+        let sent = join_all(channels.iter().map(|(name, channel)| self.send(name, channel, &message))).await;
+        if !sent.is_empty() && !sent.contains(&true) {
             self.store().alert_unsent(&finding.key).await?;
         }
         Ok(())

@@ -151,6 +151,11 @@ impl Daemon {
         }
     }
 
+    /// Runs that this process works on.
+    pub(super) fn runs_under_way(&self) -> usize {
+        self.claims().values().filter(|claim| claim.job.kind == "sync").count()
+    }
+
     fn claims(&self) -> std::sync::MutexGuard<'_, HashMap<String, Claim>> {
         self.held.lock().expect("no panic while held")
     }
