@@ -9,7 +9,8 @@ use tracing::{error, info};
 use utoipa::ToSchema;
 
 use super::{Daemon, Loaded};
-use crate::config::{self, Sources};
+use crate::config::{self, Fault, Faults, Sources};
+use crate::http::certificate::Certificate;
 use crate::telemetry::metrics::OutcomeLabel;
 
 /// Shown instead of what may be a secret.
@@ -41,15 +42,15 @@ pub struct Change {
 }
 
 impl Daemon {
-    /// Reads the configuration again and takes it, when all of it is right. Runs that are under way end on their old
+    /// Reads the configuration again, certificate included, and takes it, when all of it is right. Runs that are under way end on their old
     /// one.
     ///
     /// # Errors
     /// The faults; the old configuration stays.
     pub async fn reload(&self) -> anyhow::Result<Vec<Change>> {
         let _one_at_a_time = self.reloading.lock().await;
-        match self.read_again() {
-            Ok((config, sources)) => {
+        match self.read_again().await {
+            Ok((config, sources, certificate)) => {
                 let before = self.loaded();
                 let changes = changes(&before.config, &config);
                 self.loaded.send_replace(Arc::new(Loaded {
@@ -58,6 +59,10 @@ impl Daemon {
                     environment: sources.environment,
                     at: self.clock.now(),
                 }));
+                if let Some((shown, certificate)) = self.shown.get().zip(certificate) {
+                    shown.replace(certificate);
+                    info!("Took the certificate and key that are there now");
+                }
                 for change in &changes {
                     info!(key = change.key, before = %change.before, after = %change.after, "Configuration changed");
                 }
@@ -67,21 +72,37 @@ impl Daemon {
                 Ok(changes)
             }
             Err(fault) => {
-                error!(error = %fault, "The new configuration is wrong; the old one stays");
+                error!(error = format!("{fault:#}"), "The new configuration is wrong; the old one stays");
                 self.metrics.reloads.get_or_create(&OutcomeLabel { outcome: "refused" }).inc();
                 Err(fault)
             }
         }
     }
 
-    fn read_again(&self) -> anyhow::Result<(config::Config, Sources)> {
+    async fn read_again(&self) -> anyhow::Result<(config::Config, Sources, Option<Certificate>)> {
         let sources = Sources::from_environment(&self.file.path, self.file.overrides.clone())?;
         let config = config::load(&self.file.path, &sources)?;
         let running = self.loaded();
         for (key, before, after) in fixed(&running.config, &config) {
-            anyhow::ensure!(before == after, "{key} changes only with a restart; it is `{before}` until then");
+            if before != after {
+                let message = format!("changes only with a restart; it is `{before}` until then");
+                return Err(self.fault(key, message).into());
+            }
         }
-        Ok((config, sources))
+        let certificate = match &config.server.tls {
+            Some(tls) if self.shown.get().is_some() => {
+                let read = Certificate::read(tls, &self.file.base_dir()).await;
+                Some(read.map_err(|error| self.fault("server.tls", format!("{error:#}; the old certificate stays")))?)
+            }
+            // Whether TLS is spoken at all is settled at the start.
+            _ => None,
+        };
+        Ok((config, sources, certificate))
+    }
+
+    /// What is wrong beyond the text of the configuration.
+    fn fault(&self, key: &str, message: String) -> Faults {
+        Faults { path: self.file.path.clone(), faults: vec![Fault { key: key.to_owned(), line: None, message }] }
     }
 }
 
