@@ -23,7 +23,7 @@ pub enum Exit {
     Usage = 2,
     /// A guard refused to send; nothing was sent.
     Guarded = 3,
-    /// Some destinations failed, others are done.
+    /// Some destinations failed or lack something, others are done.
     Partial = 4,
     /// The credential or a permission needs a person.
     Permission = 5,

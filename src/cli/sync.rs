@@ -166,16 +166,30 @@ pub fn render(report: &SyncReport) -> String {
             text.push_str(&format!("  {}: hint: {hint}\n", destination.destination));
         }
     }
+    if report.destinations.iter().any(|destination| destination.unfinished) {
+        text.push_str(
+            "  Not everything was sent. Run the same again later, or with --wait; a daemon goes on by itself \
+             (`reveil sync --queue`).\n",
+        );
+    }
     if report.state == RunState::Pending {
         text.push_str("  The platforms took it and have not decided on all of it; the next run or `reveil status --refresh` asks.\n");
     }
     text
 }
 
+/// Whether all that is missing waits for a platform's verdict.
+fn only_waits(report: &SyncReport) -> bool {
+    let fine = |state| matches!(state, RunState::Done | RunState::Pending);
+    report.destinations.iter().all(|part| part.unfinished || fine(part.state))
+}
+
 /// The code a scheduler acts on: the worst of what happened, as far as a person or time can mend it.
 pub fn exit(report: &SyncReport) -> Exit {
     match report.state {
         RunState::Done | RunState::Pending | RunState::Running | RunState::Queued => Exit::Done,
+        // Time mends it.
+        RunState::Partial if only_waits(report) => Exit::TryLater,
         RunState::Partial => Exit::Partial,
         RunState::Cancelled => Exit::Failed,
         RunState::Failed => {

@@ -40,7 +40,7 @@ impl RunOptions {
         Selection { audience: run.audience.clone(), as_of: run.as_of, destinations: self.destinations.clone() }
     }
 
-    pub(crate) fn sync_options(&self, run_id: &str, may_retry: bool) -> SyncOptions {
+    pub(crate) fn sync_options(&self, run_id: &str, may_retry: bool, may_continue: bool) -> SyncOptions {
         SyncOptions {
             wait: self.wait,
             full: self.full,
@@ -51,6 +51,7 @@ impl RunOptions {
             max_removal_ratio: self.max_removal_ratio,
             fail_on_reject_ratio: self.fail_on_reject_ratio,
             may_retry,
+            may_continue,
         }
     }
 }

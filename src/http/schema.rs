@@ -289,7 +289,22 @@ fn number_fault(schema: &Value, number: &serde_json::Number) -> Option<String> {
     if let Some(least) = bound("exclusiveMinimum").filter(|least| value <= *least) {
         return Some(format!("is not above {least}"));
     }
-    bound("maximum").filter(|most| value > *most).map(|most| format!("is above {most}"))
+    if let Some(most) = bound("maximum").filter(|most| value > *most) {
+        return Some(format!("is above {most}"));
+    }
+    let (low, high) = match schema.get("format").and_then(Value::as_str) {
+        Some("int32") => (i64::from(i32::MIN), i64::from(i32::MAX)),
+        Some("int64") => (i64::MIN, i64::MAX),
+        _ => return None,
+    };
+    // A fraction is told of as the wrong kind; here it is a whole number, which a float holds too when it is small.
+    let whole = number.as_i64().or_else(|| (value.abs() < 9e15).then_some(value as i64));
+    match whole {
+        Some(whole) if whole < low => Some(format!("is below {low}")),
+        Some(whole) if whole <= high => None,
+        _ if value < 0.0 => Some(format!("is below {low}")),
+        _ => Some(format!("is above {high}")),
+    }
 }
 
 #[cfg(test)]
@@ -352,5 +367,20 @@ mod tests {
         assert_eq!(told(&schema, &json!([])), [": is a list, not a number or a text"]);
         assert_eq!(told(&schema, &json!("")), [": is empty"]);
         assert_eq!(told(&json!({ "enum": ["a", "b"] }), &json!("c")), [": must be one of \"a\", \"b\""]);
+    }
+
+    #[test]
+    fn a_format_bounds_whole_numbers_to_the_last_digit() {
+        let long = json!({ "type": "integer", "format": "int64" });
+        assert_eq!(told(&long, &json!(i64::MAX)), Vec::<String>::new());
+        assert_eq!(told(&long, &json!(i64::MIN)), Vec::<String>::new());
+        assert_eq!(told(&long, &json!(5.0)), Vec::<String>::new());
+        // As floats, this and the largest allowed are the same.
+        assert_eq!(told(&long, &json!(1_u64 << 63)), [": is above 9223372036854775807"]);
+        assert_eq!(told(&long, &json!(-1e19)), [": is below -9223372036854775808"]);
+        let short = json!({ "type": "integer", "format": "int32" });
+        assert_eq!(told(&short, &json!(i32::MAX)), Vec::<String>::new());
+        assert_eq!(told(&short, &json!(1_i64 << 31)), [": is above 2147483647"]);
+        assert_eq!(told(&short, &json!(-3e9)), [": is below -2147483648"]);
     }
 }

@@ -41,7 +41,7 @@ pub struct Campaign {
 
 /// What a campaign is projected to do. Ratios without a denominator are absent.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, ToSchema)]
-pub struct Funnel {
+pub struct CampaignFunnel {
     /// Persons matched.
     pub matched: f64,
     /// Matched persons in flight.
@@ -138,7 +138,7 @@ impl Campaign {
     }
 
     /// Both routes, in expectation.
-    pub fn funnel(&self) -> Funnel {
+    pub fn funnel(&self) -> CampaignFunnel {
         let Delivery { matched, reachable, impressions, spend, reach } = self.delivery();
         let clicks = impressions * self.ctr;
         let visits = clicks * self.landing;
@@ -149,7 +149,7 @@ impl Campaign {
         let spontaneous_buyers = reach * self.p0;
         let incremental_buyers = spontaneous_buyers * self.lift;
         let incremental_revenue = incremental_buyers * self.aov;
-        Funnel {
+        CampaignFunnel {
             matched,
             reachable,
             impressions,

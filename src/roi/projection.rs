@@ -5,7 +5,7 @@ use utoipa::ToSchema;
 
 use super::{
     distribution::Distribution,
-    funnel::{Funnel, Optimum},
+    funnel::{CampaignFunnel, Optimum},
     inputs::{FIELDS, Field, Inputs, Resolved},
     plan::grouped,
     simulate::{Simulation, available_threads, simulate},
@@ -78,7 +78,7 @@ pub struct Projection {
     /// Persons in the segment.
     pub inactives: u64,
     /// All assumptions at their central values.
-    pub point: Funnel,
+    pub point: CampaignFunnel,
     /// All assumptions as uncertain as they are.
     pub simulation: Simulation,
     /// Most profitable pressure.
@@ -202,7 +202,7 @@ fn sensitivity(resolved: &Resolved) -> Vec<Sensitivity> {
     lines
 }
 
-fn warnings(inputs: &Inputs, resolved: &Resolved, point: &Funnel) -> Vec<String> {
+fn warnings(inputs: &Inputs, resolved: &Resolved, point: &CampaignFunnel) -> Vec<String> {
     let mut all = inputs.warnings.clone();
     let code = inputs.currency.code();
     let campaign = resolved.campaign(&resolved.central());

@@ -18,7 +18,7 @@ pub enum RunState {
     Done,
     /// Sent; the platform has not decided on all of it.
     Pending,
-    /// Some destinations failed.
+    /// Some destinations failed, or not all could be sent; the next run sends what is missing.
     Partial,
     Failed,
     /// Stopped because somebody asked for it.

@@ -117,17 +117,21 @@ impl Store {
         self.fetch_all(query.bind(run_id)).await
     }
 
-    /// The platform has decided on all that the destination was ever sent: runs that only waited for that are done.
+    /// The platform has decided on all that the destination was ever sent: runs that only waited for that are done; one that
+    /// has more to send goes on by itself.
     ///
     /// # Errors
     /// The database's; `LeaseLost`.
     pub async fn settle_verdicts(&self, audience: &str, destination: &str) -> Result<(), StoreError> {
         let parts = sql("UPDATE run_destination SET state = 'done' WHERE destination = $2 AND state = 'pending'
-             AND run_id IN (SELECT id FROM run WHERE audience = $1)");
+             AND run_id IN (SELECT id FROM run WHERE audience = $1 AND state NOT IN ('queued', 'running'))");
         self.execute_fenced(parts.bind(audience).bind(destination)).await?;
         let runs = sql("UPDATE run SET state = 'done' WHERE audience = $1 AND state = 'pending' AND NOT EXISTS
              (SELECT 1 FROM run_destination part WHERE part.run_id = run.id AND part.state <> 'done')");
-        self.execute_fenced(runs.bind(audience)).await.map(drop)
+        self.execute_fenced(runs.bind(audience)).await?;
+        let failed = sql("UPDATE run SET state = 'partial' WHERE audience = $1 AND state = 'pending' AND NOT EXISTS
+             (SELECT 1 FROM run_destination part WHERE part.run_id = run.id AND part.state = 'pending')");
+        self.execute_fenced(failed.bind(audience)).await.map(drop)
     }
 
     /// Asks for a run to stop: at once when nobody has taken it up, else its worker is told.

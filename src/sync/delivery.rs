@@ -1,151 +1,34 @@
 //! One destination of one run: settle what earlier runs left, compare, guard, send, confirm, observe.
 
-use std::collections::BTreeMap;
 use std::sync::Mutex;
 
-use chrono::SubsecRound as _;
-use reveil_sdk::{AudienceRef, AudienceSpec, Clock, MatchObservation, Operation, RejectReason, Replace, UploadSummary};
-use serde::{Deserialize, Serialize};
+use chrono::{DateTime, SubsecRound as _, TimeDelta, Utc};
+use reveil_sdk::{
+    AudienceRef, AudienceSpec, Batch, Clock, Consent, MatchObservation, Operation, Replace, Replaceable, UploadSummary,
+};
 use tracing::{info, warn};
 
 use super::confirm::{Confirmed, confirm};
-use super::control::{RunControl, Stop};
+use super::control::RunControl;
 use super::destination::Destination;
 use super::engine::SyncOptions;
 use super::error::SyncError;
 use super::funnel::Exclusions;
 use super::gather::{Gathered, Prepared};
 use super::guards::{Change, refusals};
-use super::preview::DestinationPlan;
 use super::progress::Progress;
 use super::refine::Refiner;
-use super::upload::{Mode, Uploaded, Uploader};
+use super::report::{DestinationReport, Full};
+use super::upload::{Mode, Uploader};
 use crate::config::GuardsConfig;
 use crate::ledger::{DiffOptions, Ledger, Plan, PlanCounts, day_of, diff};
 use crate::store::Store;
-use crate::store::model::{RunState, StoredObservation};
+use crate::store::model::{DestinationRun, RunState, StoredObservation};
 
 /// A round may leave work to the next: changed identifiers are removed first and added once that is confirmed.
 const MOST_ROUNDS: usize = 4;
 /// Members are renewed this many days before the platform lets them lapse.
 const RENEW_BEFORE_DAYS: u32 = 30;
-
-/// What the comparison found and what became of it, in members.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Counts {
-    /// Members the destination held before.
-    pub held_before: u64,
-    pub add: u64,
-    pub remove: u64,
-    pub refresh: u64,
-    pub keep: u64,
-    /// Of `add` and `remove`: members some of whose identifiers changed.
-    pub update: u64,
-    /// Adds left to the next round.
-    pub deferred: u64,
-    /// Persons sent and taken (adds and renewals).
-    pub sent: u64,
-    pub requests: u64,
-    /// Refused members by reason.
-    pub rejected: BTreeMap<RejectReason, u64>,
-    /// Entries the platform refused without naming the member.
-    pub rejected_unnamed: u64,
-}
-
-/// One destination's part of a run's report.
-#[derive(Debug, Clone, Serialize)]
-pub struct DestinationReport {
-    pub destination: String,
-    pub connector: String,
-    pub state: RunState,
-    pub counts: Counts,
-    /// Left out for this destination on top of what the segment's funnel says.
-    pub excluded: Exclusions,
-    /// What the platform says of matching; the first is the one to show.
-    pub observations: Vec<MatchObservation>,
-    pub warnings: Vec<String>,
-    pub error: Option<String>,
-    /// A stable name of the error, for programs: `guard_refused`, `permission`, `platform_unavailable` …
-    pub error_code: Option<&'static str>,
-    pub hint: Option<String>,
-    #[serde(skip)]
-    pub upload: UploadSummary,
-    #[serde(skip)]
-    pub error_kind: Option<reveil_sdk::ErrorKind>,
-    /// Everything the first comparison found was handed to the platform, whatever it says of it.
-    #[serde(skip)]
-    pub sent_all: bool,
-    #[serde(skip)]
-    pub guarded: bool,
-    #[serde(skip)]
-    pub later: bool,
-    #[serde(skip)]
-    pub stopped: Option<Stop>,
-}
-
-impl DestinationReport {
-    fn empty(destination: &str, connector: &str) -> Self {
-        Self {
-            destination: destination.to_owned(),
-            connector: connector.to_owned(),
-            state: RunState::Running,
-            counts: Counts::default(),
-            excluded: Exclusions::default(),
-            observations: Vec::new(),
-            warnings: Vec::new(),
-            error: None,
-            error_code: None,
-            hint: None,
-            upload: UploadSummary::default(),
-            error_kind: None,
-            sent_all: false,
-            guarded: false,
-            later: false,
-            stopped: None,
-        }
-    }
-
-    /// A destination that could not be opened or stopped with this error.
-    pub(super) fn failed(destination: &str, connector: &str, error: &SyncError) -> Self {
-        let mut report = Self::empty(destination, connector);
-        report.fail(error);
-        report
-    }
-
-    /// What a run would have done.
-    pub(super) fn rehearsed(plan: DestinationPlan) -> Self {
-        let mut report = Self::empty(&plan.destination, &plan.connector);
-        report.state = RunState::Done;
-        report.counts = Counts {
-            held_before: plan.change.held,
-            add: plan.add,
-            remove: plan.remove,
-            refresh: plan.refresh,
-            keep: plan.keep,
-            update: plan.update,
-            ..Counts::default()
-        };
-        report.excluded = plan.excluded;
-        report.warnings.push("a dry run: nothing was sent".to_owned());
-        report
-    }
-
-    pub(super) fn fail(&mut self, error: &SyncError) {
-        self.state = RunState::Failed;
-        self.error = Some(error.to_string());
-        self.error_code = Some(error.code());
-        match error {
-            SyncError::Platform(error) => {
-                self.hint = error.hint_text().map(str::to_owned);
-                self.error_kind = Some(error.kind());
-            }
-            SyncError::Guarded(_) => self.guarded = true,
-            SyncError::Stopped(stop) => self.stopped = Some(*stop),
-            _ => {}
-        }
-        self.later = error.is_passing();
-    }
-}
 
 /// See the module.
 pub(super) struct Delivery<'a> {
@@ -161,13 +44,33 @@ pub(super) struct Delivery<'a> {
     pub ledger: Mutex<Ledger>,
     pub gathered: &'a Gathered,
     pub options: &'a SyncOptions,
+    /// What an earlier leg of this run did here.
+    pub earlier: Option<DestinationRun>,
+}
+
+/// How a round compares and sends.
+#[derive(Debug, Clone, Copy)]
+struct Round {
+    /// The first of its leg.
+    first: bool,
+    /// A swap was cut short: everybody is sent again.
+    mends: bool,
+    /// A full sync sends everybody again, and the others leave in this way.
+    full: Option<Replace>,
+}
+
+impl Round {
+    /// Whoever is not sent leaves by itself.
+    fn replaces(self) -> bool {
+        self.mends || self.full.is_some_and(|way| way != Replace::No)
+    }
 }
 
 impl Delivery<'_> {
     /// The report says what went wrong; what was acknowledged until then is in the ledger.
     pub(super) async fn run(self) -> DestinationReport {
         let descriptor = self.destination.connector.descriptor();
-        let mut report = DestinationReport::empty(&self.destination.name, descriptor.slug);
+        let mut report = DestinationReport::resumed(&self.destination.name, descriptor.slug, self.earlier.as_ref());
         let delivered = match self.deliver(&mut report).await {
             Ok(state) => self.check_rejections(&report).map(|()| state),
             Err(error) => Err(error),
@@ -208,55 +111,69 @@ impl Delivery<'_> {
             .expect("every destination of the run was prepared");
         let earlier = self.confirm(report).await?;
         if earlier.pending > 0 {
-            report.warnings.push(format!(
-                "the platform has not decided on {} members of an earlier run; nothing new was sent",
-                earlier.pending_members
-            ));
-            return Ok(RunState::Pending);
+            let waiting =
+                format!("{} of an earlier run; nothing new is sent until it has", undecided(earlier.pending_members));
+            return Ok(self.put_off(report, waiting));
         }
-        let mut audience = None;
-        let interrupted = self.with_ledger(|ledger| Ok(ledger.is_replacing()))?;
+        // After a leg that has sent everybody, what is left is an ordinary refresh.
+        let interrupted = report.full.is_none() && self.with_ledger(|ledger| Ok(ledger.is_replacing()))?;
         if interrupted {
             report.warnings.push("an earlier full replace was cut short; everybody is sent again".into());
         }
-        for round in 0..MOST_ROUNDS {
-            let (plan, refined) = self.compare(prepared, round, interrupted && round == 0)?;
+        let way = if self.options.full && report.full.is_none() { Some(self.replace_way(report).await?) } else { None };
+        let mut audience = None;
+        for number in 0..MOST_ROUNDS {
+            let first = number == 0;
+            let round = Round { first, mends: interrupted && first, full: way.filter(|_| first) };
+            let (plan, refined) = self.compare(prepared, round)?;
             let counts = plan.counts();
-            if round == 0 {
-                report.counts.keep = counts.keep;
+            if first {
                 report.excluded.add(super::eligibility::reason::NO_IDENTIFIER, prepared.no_identifier);
                 report.excluded.merge(&refined);
                 self.guard(&counts, report)?;
             }
-            note_plan(&counts, report);
+            report.note_plan(&counts);
             if audience.is_none() {
                 audience = Some(self.find_or_create(report).await?);
             }
             let audience = audience.as_ref().expect("found above");
             // First: who needs no request lets go of identifiers that another record answers for.
             self.with_ledger(|ledger| ledger.forget(&plan))?;
-            // Nobody to send makes no swap: then those who are there are removed.
-            let full = self.options.full && round == 0 && counts.add + counts.refresh > 0;
-            let replaced_from = if full { Some(self.next_second().await) } else { None };
+            let since = if round.full == Some(Replace::Sweep) { self.next_second().await } else { self.clock.now() };
             self.control.check()?;
-            self.send(&plan, audience, full, report).await?;
+            // Nobody to send makes no swap: then those who are there are removed.
+            let way = round.full.filter(|_| counts.add + counts.refresh > 0).unwrap_or(Replace::No);
+            self.send(&plan, audience, way, report).await?;
             report.sent_all = true;
+            if round.full.is_some() {
+                report.full = Some(Full { since, finished: way == Replace::No });
+            }
             let mut confirmed = self.confirm(report).await?;
-            if let Some(from) = replaced_from.filter(|_| confirmed.pending == 0 && confirmed.failed_members == 0) {
+            let open = report.full.filter(|full| !full.finished);
+            if let Some(full) = open.filter(|_| confirmed.pending == 0 && confirmed.failed_members == 0) {
                 self.control.check()?;
-                self.finish_replace(&plan, audience, from, report).await?;
+                // The removals that the swap or sweep has made itself; a later round has sent its own.
+                let plan = round.full.is_some().then_some(&plan);
+                self.finish_replace(plan, audience, full.since, report).await?;
                 confirmed = self.confirm(report).await?;
+                // A sweep that the platform has failed is made again.
+                report.full = Some(Full { finished: confirmed.failed.is_empty(), ..full });
             }
             if confirmed.pending == 0 && confirmed.failed_members == 0 {
                 self.with_ledger(Ledger::end_replace)?;
             }
             self.with_ledger(|ledger| if ledger.fold_due() { ledger.fold() } else { Ok(()) })?;
+            let unswept = report.full.is_some_and(|full| !full.finished);
+            let unfinished = counts.deferred > 0 || confirmed.failed_members > 0 || unswept;
             if confirmed.pending > 0 {
                 report.upload.pending_batches = confirmed.pending;
                 self.observe(audience, report).await?;
+                if unfinished {
+                    let waiting = format!("{}; the rest is sent when it has", undecided(confirmed.pending_members));
+                    return Ok(self.put_off(report, waiting));
+                }
                 return Ok(RunState::Pending);
             }
-            let unfinished = counts.deferred > 0 || confirmed.failed_members > 0;
             if !unfinished {
                 self.observe(audience, report).await?;
                 return Ok(RunState::Done);
@@ -265,26 +182,53 @@ impl Delivery<'_> {
         let audience = audience.expect("found in the first round");
         self.observe(&audience, report).await?;
         report.warnings.push("the platform keeps failing some uploads; what is missing is sent by the next run".into());
-        Ok(RunState::Pending)
+        Ok(RunState::Partial)
+    }
+
+    /// The rest has to wait for the platform: in this run when it may go on later, else in the next one.
+    fn put_off(&self, report: &mut DestinationReport, waiting: String) -> RunState {
+        report.warnings.push(waiting);
+        report.unfinished = true;
+        if self.options.may_continue { RunState::Pending } else { RunState::Partial }
+    }
+
+    /// How a full sync lets go of whoever it does not send.
+    async fn replace_way(&self, report: &mut DestinationReport) -> Result<Replace, SyncError> {
+        let connector = &self.destination.connector;
+        let way = connector.descriptor().capabilities.replace;
+        if way != Replace::Swap {
+            return Ok(way);
+        }
+        // An audience that is not there yet holds nobody to swap.
+        let known = self.store.audience(self.audience_key, &self.destination.name).await?;
+        let Some(known) = known else { return Ok(Replace::No) };
+        match connector.status(&self.destination.context(), &known).await.map(|status| (status.replaceable, status)) {
+            Ok((Replaceable::Empty, _)) => Ok(Replace::No),
+            Ok((Replaceable::No, status)) => {
+                report.warnings.push(format!(
+                    "the platform swaps no members in this state of the audience ({}): everybody is sent again and                      leavers are removed, but members it has from elsewhere stay",
+                    status.state
+                ));
+                Ok(Replace::No)
+            }
+            // What is wrong with the audience is told by the calls that follow.
+            Ok((Replaceable::Yes, _)) | Err(_) => Ok(Replace::Swap),
+        }
     }
 
     fn with_ledger<T>(&self, work: impl FnOnce(&mut Ledger) -> crate::ledger::Result<T>) -> Result<T, SyncError> {
         tokio::task::block_in_place(|| Ok(work(&mut self.ledger.lock().expect("no panic while the ledger is held"))?))
     }
 
-    fn replace(&self) -> Replace {
-        self.destination.connector.descriptor().capabilities.replace
-    }
-
-    fn compare(&self, prepared: &Prepared, round: usize, interrupted: bool) -> Result<(Plan, Exclusions), SyncError> {
+    fn compare(&self, prepared: &Prepared, round: Round) -> Result<(Plan, Exclusions), SyncError> {
         let lifetime = self.destination.connector.descriptor().limits.membership_days;
         let options = DiffOptions {
             today: day_of(self.clock.now().timestamp()),
             renew_after_days: renew_after_days(lifetime, self.spec.membership_days),
-            retry_rejected: self.options.retry_rejected && round == 0,
-            renew_all: interrupted || self.options.full && round == 0,
+            retry_rejected: self.options.retry_rejected && round.first,
+            renew_all: round.mends || round.full.is_some(),
             // After a swap that was cut short too: who is kept back for a later round would be taken for kept.
-            replaces: interrupted || self.options.full && round == 0 && self.replace() != Replace::No,
+            replaces: round.replaces(),
         };
         let mut refiner = Refiner::new(self.gathered);
         let plan =
@@ -297,7 +241,9 @@ impl Delivery<'_> {
         // Only members leave, not identifiers: an update takes nobody out.
         let leaving = counts.remove;
         let held = counts.keep + counts.refresh + counts.update + leaving;
-        report.counts.held_before = held;
+        if report.is_first_leg() {
+            (report.counts.held_before, report.counts.keep) = (held, counts.keep);
+        }
         let change = Change {
             held,
             target,
@@ -344,25 +290,20 @@ impl Delivery<'_> {
         Ok(audience)
     }
 
-    /// Sends the removals, then the adds.
+    /// Sends the removals, where they do not come about by themselves, then the adds.
     async fn send(
         &self,
         plan: &Plan,
         audience: &AudienceRef,
-        full: bool,
+        way: Replace,
         report: &mut DestinationReport,
     ) -> Result<(), SyncError> {
         let counts = plan.counts();
         let descriptor = self.destination.connector.descriptor();
-        let swap = full && descriptor.capabilities.replace == Replace::Swap;
-        let removes = if full && descriptor.capabilities.replace != Replace::No {
-            Vec::new()
-        } else {
-            vec![(Operation::Remove, counts.remove + counts.update)]
-        };
+        let removes = (way == Replace::No).then_some((Operation::Remove, counts.remove + counts.update));
         for (operation, total) in removes.into_iter().chain([(Operation::Add, counts.add + counts.refresh)]) {
-            let mode = if swap { Mode::Swap } else { Mode::Delta };
-            if swap {
+            let mode = if way == Replace::Swap { Mode::Swap } else { Mode::Delta };
+            if mode == Mode::Swap {
                 self.with_ledger(Ledger::begin_replace)?;
             }
             let uploader = Uploader::new(
@@ -379,7 +320,7 @@ impl Delivery<'_> {
             let max_bytes = descriptor.limits.max_batch_bytes.map(|bytes| bytes as usize);
             let batches = plan.batches(operation, self.destination.batch_members as usize, max_bytes);
             let uploaded = uploader.run(batches).await?;
-            note_uploaded(operation, uploaded, report);
+            report.note_uploaded(operation, uploaded);
         }
         Ok(())
     }
@@ -387,9 +328,9 @@ impl Delivery<'_> {
     /// After everybody was sent again: whoever was not is dropped on the platform, then in the ledger.
     async fn finish_replace(
         &self,
-        plan: &Plan,
+        plan: Option<&Plan>,
         audience: &AudienceRef,
-        from: chrono::DateTime<chrono::Utc>,
+        from: DateTime<Utc>,
         report: &mut DestinationReport,
     ) -> Result<(), SyncError> {
         let descriptor = self.destination.connector.descriptor();
@@ -401,30 +342,39 @@ impl Delivery<'_> {
                 self.destination.connector.sweep(&self.destination.context(), audience, from).await?.ticket
             }
         };
-        for batch in plan.batches(Operation::Remove, self.destination.batch_members as usize, None) {
-            let batch = batch?;
-            let now = self.clock.now();
-            self.with_ledger(|ledger| {
-                // The removals stand or fall with the sweep's own verdict.
-                let seq = ledger.intend(&batch)?;
-                ledger.accept(seq, &[], ticket.as_deref(), now)
-            })?;
+        let (most, mut noted) = (self.destination.batch_members as usize, false);
+        for batch in plan.into_iter().flat_map(|plan| plan.batches(Operation::Remove, most, None)) {
+            // The removals stand or fall with the sweep's own verdict.
+            self.note_swept(&batch?, ticket.as_deref())?;
+            noted = true;
+        }
+        if ticket.is_some() && !noted {
+            // Nobody that the ledger knows of leaves; the verdict is waited for all the same.
+            self.note_swept(&Batch::new(Operation::Remove, Consent::UNKNOWN), ticket.as_deref())?;
         }
         Ok(())
+    }
+
+    fn note_swept(&self, batch: &Batch, ticket: Option<&str>) -> Result<(), SyncError> {
+        let now = self.clock.now();
+        self.with_ledger(|ledger| {
+            let seq = ledger.intend(batch)?;
+            ledger.accept(seq, &[], ticket, now)
+        })
     }
 
     async fn confirm(&self, report: &mut DestinationReport) -> Result<Confirmed, SyncError> {
         let confirmed =
             confirm(self.destination, &self.ledger, self.clock, self.progress, self.control, self.options.wait).await?;
-        note_confirmed(&confirmed, report);
+        report.note_confirmed(&confirmed);
         Ok(confirmed)
     }
 
     /// Waits for the next whole second, which the connectors' sweeps can name: whoever was added before this run was
     /// added before then, whoever it adds is added after.
-    async fn next_second(&self) -> chrono::DateTime<chrono::Utc> {
+    async fn next_second(&self) -> DateTime<Utc> {
         let now = self.clock.now();
-        let next = now.trunc_subsecs(0) + chrono::TimeDelta::seconds(1);
+        let next = now.trunc_subsecs(0) + TimeDelta::seconds(1);
         self.clock.sleep((next - now).to_std().unwrap_or_default()).await;
         next
     }
@@ -477,36 +427,10 @@ pub(super) async fn observe(
     Ok(Ok(observations))
 }
 
-fn note_plan(counts: &PlanCounts, report: &mut DestinationReport) {
-    report.counts.add += counts.add;
-    report.counts.remove += counts.remove;
-    report.counts.refresh += counts.refresh;
-    report.counts.update += counts.update;
-    report.counts.deferred += counts.deferred;
-}
-
-fn note_uploaded(operation: Operation, uploaded: Uploaded, report: &mut DestinationReport) {
-    report.counts.requests += uploaded.requests;
-    report.counts.rejected_unnamed += uploaded.invalid_unnamed;
-    for (reason, count) in uploaded.rejected {
-        *report.counts.rejected.entry(reason).or_default() += count;
-    }
-    if operation == Operation::Add && uploaded.requests > 0 {
-        report.counts.sent += uploaded.accepted;
-        report.upload.sessions.extend(uploaded.sessions);
-        report.upload.persons += uploaded.accepted;
-        report.upload.rows += uploaded.rows;
-    }
-}
-
-fn note_confirmed(confirmed: &Confirmed, report: &mut DestinationReport) {
-    for (reason, count) in &confirmed.rejected {
-        *report.counts.rejected.entry(reason.clone()).or_default() += count;
-    }
-    report.counts.rejected_unnamed += confirmed.rejected_unnamed.values().sum::<u64>();
-    report.upload.match_ranges.extend(confirmed.match_ranges.iter().copied());
-    for (reason, batches) in &confirmed.failed {
-        report.warnings.push(format!("the platform failed {batches} accepted batches ({reason}); they are sent again"));
+fn undecided(members: u64) -> String {
+    match members {
+        0 => "the platform has not decided on the removal of those a full sync did not send".to_owned(),
+        members => format!("the platform has not decided on {members} members"),
     }
 }
 

@@ -11,7 +11,7 @@ use serde::Serialize;
 use tracing::{Instrument as _, info_span, warn};
 
 use super::control::{RunControl, Stop};
-use super::delivery::{Delivery, DestinationReport};
+use super::delivery::Delivery;
 use super::destination::Destination;
 use super::eligibility::Rules;
 use super::error::SyncError;
@@ -19,6 +19,7 @@ use super::funnel::Funnel;
 use super::gather::{Gathered, Gatherer, Recognition, Wanted, arms, gather};
 use super::member_key::MemberKeySource;
 use super::progress::Progress;
+use super::report::DestinationReport;
 use crate::assignment::{self, record_run};
 use crate::config::{AudienceConfig, Config, DestinationConfig};
 use crate::connectors::{self, Places};
@@ -29,7 +30,7 @@ use crate::segment::sql::sync_query;
 use crate::store::Store;
 use crate::store::audit::local_actor;
 use crate::store::jobs::JobState;
-use crate::store::model::{DestinationRun, Run, RunState};
+use crate::store::model::{Run, RunState};
 use crate::transport;
 use crate::transport::retry::RetryPolicy;
 use crate::vault::keeper::closed;
@@ -64,6 +65,8 @@ pub struct SyncOptions {
     pub max_removal_ratio: Option<f64>,
     /// A failure that passes by itself leaves the run open: the caller tries again under the same id.
     pub may_retry: bool,
+    /// What has to wait for a platform's verdict leaves the run open too: the caller goes on later under the same id.
+    pub may_continue: bool,
     /// A destination that rejected more than this share of what was sent to it counts as failed.
     pub fail_on_reject_ratio: Option<f64>,
 }
@@ -80,6 +83,9 @@ pub struct SyncReport {
     /// The run was left open to be tried again, see [`SyncOptions::may_retry`].
     #[serde(skip)]
     pub open: bool,
+    /// The run was left open to go on when a platform has decided, see [`SyncOptions::may_continue`].
+    #[serde(skip)]
+    pub waits: bool,
 }
 
 /// Holds what every command on a configuration needs.
@@ -149,7 +155,9 @@ impl Engine {
                     None => run.state = overall(&destinations),
                 }
                 run.segment = serde_json::to_value(&segment).ok();
-                let open = options.may_retry && passes(&destinations);
+                let going_on = run.state != RunState::Cancelled;
+                let open = going_on && options.may_retry && passes(&destinations);
+                let waits = going_on && options.may_continue && destinations.iter().any(|part| part.unfinished);
                 let report = SyncReport {
                     run: run.id.clone(),
                     audience: run.audience.clone(),
@@ -158,9 +166,10 @@ impl Engine {
                     segment,
                     destinations,
                     open,
+                    waits,
                 };
                 run.outcome = serde_json::to_value(&report).ok();
-                if open {
+                if open || waits {
                     (run.state, run.finished_at) = (RunState::Running, None);
                 }
                 self.store.save_run(&run).await?;
@@ -191,9 +200,13 @@ impl Engine {
     /// Who sent how much where.
     async fn audit_sent(&self, run: &Run, report: &SyncReport) -> anyhow::Result<()> {
         let sent = |part: &DestinationReport| {
-            let rejected = part.counts.rejected.values().sum::<u64>() + part.counts.rejected_unnamed;
+            // Earlier legs of the run have their own entries.
+            let (all, before) = (&part.counts, &part.before);
             let counts = serde_json::json!({
-                "state": part.state, "added": part.counts.sent, "removed": part.counts.remove, "rejected": rejected
+                "state": part.state,
+                "added": all.sent - before.sent,
+                "removed": all.remove - before.remove,
+                "rejected": all.rejected_all() - before.rejected_all(),
             });
             (part.destination.clone(), counts)
         };
@@ -221,8 +234,9 @@ impl Engine {
             .instrument(info_span!("gather", audience = selection.audience))
             .await?;
         control.check()?;
+        let earlier = self.store.destination_runs(&run.id).await?;
         let deliveries = names.iter().zip(ledgers).map(|(name, ledger)| {
-            let gathered = &gathered;
+            let (gathered, earlier) = (&gathered, &earlier);
             async move {
                 let config = self.config.destination(name)?;
                 let opened = self.open_destination(name, RetryPolicy::default()).await;
@@ -241,25 +255,14 @@ impl Engine {
                             ledger: Mutex::new(ledger),
                             gathered,
                             options,
+                            earlier: earlier.iter().find(|part| part.destination == *name).cloned(),
                         };
                         let span = info_span!("deliver", destination = name, connector = config.connector);
                         delivery.run().instrument(span).await
                     }
                     Err(error) => DestinationReport::failed(name, &config.connector, &error.into()),
                 };
-                let mut counts = serde_json::to_value(&report.counts)?;
-                counts["excluded"] = serde_json::to_value(&report.excluded)?;
-                self.store
-                    .save_destination_run(&DestinationRun {
-                        run_id: run.id.clone(),
-                        destination: name.clone(),
-                        connector: config.connector.clone(),
-                        state: report.state,
-                        counts,
-                        upload: serde_json::to_value(&report.upload)?,
-                        error: report.error.clone(),
-                    })
-                    .await?;
+                self.store.save_destination_run(&report.to_part(&run.id)?).await?;
                 anyhow::Ok(report)
             }
         });
@@ -495,7 +498,7 @@ fn overall(destinations: &[DestinationReport]) -> RunState {
     let failed = destinations.iter().filter(|report| report.state == RunState::Failed).count();
     if failed == destinations.len() && failed > 0 {
         RunState::Failed
-    } else if failed > 0 {
+    } else if failed > 0 || destinations.iter().any(|report| report.state == RunState::Partial) {
         RunState::Partial
     } else if destinations.iter().any(|report| report.state == RunState::Pending) {
         RunState::Pending

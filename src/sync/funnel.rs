@@ -57,7 +57,6 @@ pub struct IdentifierCounts {
 
 /// From customers to eligible people.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, ToSchema)]
-#[schema(as = SegmentFunnel)]
 pub struct Funnel {
     /// Rows of the customers table.
     pub customers: u64,

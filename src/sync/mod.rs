@@ -4,7 +4,7 @@
 //! - [`gather`]: rows → eligible → prepared members per destination; [`row`], [`eligibility`], [`funnel`],
 //!   [`member_key`] serve it. - [`refine`]: what becomes of each once the whole segment is known.
 //! - [`delivery`]: one destination of one run: diff, guards, upload, confirm, observe; [`upload`], [`confirm`],
-//!   [`guards`] serve it.
+//!   [`guards`] serve it, [`report`] says what came of it.
 //! - [`refresh`]: asks the platforms about what earlier runs left undecided.
 //! - [`preview`]: what a run would do, without doing it.
 //! - [`lapse`]: who is about to lapse.
@@ -28,13 +28,14 @@ pub mod preview;
 pub mod progress;
 pub mod refine;
 pub mod refresh;
+pub mod report;
 pub mod row;
 pub mod upload;
 
 pub use control::{RunControl, Stop, Unstoppable};
-pub use delivery::{Counts, DestinationReport};
 pub use engine::{Engine, Selection, SyncOptions, SyncReport};
 pub use error::SyncError;
 pub use funnel::{Exclusions, Funnel};
 pub use preview::{AudiencePlan, DestinationPlan};
 pub use progress::{Progress, Silent};
+pub use report::{Counts, DestinationReport};

@@ -8,7 +8,6 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::control::{RunControl, Unstoppable};
-use super::delivery::DestinationReport;
 use super::engine::{Engine, Scratch, Selection, SyncOptions};
 use super::error::SyncError;
 use super::funnel::{Exclusions, Funnel};
@@ -16,6 +15,7 @@ use super::gather::Prepared;
 use super::guards::{Change, refusals};
 use super::progress::Progress;
 use super::refine::Refiner;
+use super::report::DestinationReport;
 use crate::connectors;
 use crate::ledger::{DiffOptions, Ledger, Plan, day_of, diff};
 use crate::report::identifiers::IdentifierReport;

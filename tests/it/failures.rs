@@ -4,7 +4,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use chrono::{DateTime, NaiveDate, Utc};
-use reveil_sandbox::{Faults, GoogleSettings, MetaSettings, Platform, Settings};
+use reveil_sandbox::{Delays, Faults, GoogleSettings, MetaSettings, Platform, Settings};
 
 use crate::binary::{self, Output};
 use crate::expected::email_forms;
@@ -155,7 +155,7 @@ fn a_platform_that_is_not_there_or_refuses() {
 #[test]
 fn an_unsigned_account_is_told_before_anything_is_sent() {
     let meta = MetaSettings { terms_unsigned: vec!["1000000001".to_owned()], ..MetaSettings::default() };
-    let shop = Shop::open_with(&small(), Settings { meta, ..Settings::default() });
+    let shop = Shop::open_with(&small(), Settings { meta, delays: Delays::none(), ..Settings::default() });
     says(&sync_with(&shop, &["--destination", "meta"]), PERMISSION, &["terms", "hint"]);
     says(&shop.reveil(&["check"]), FAILED, &["FAIL destination meta", "terms", "hint"]);
     assert_eq!(shop.world().requests(Platform::Meta, "users"), 0);
@@ -201,7 +201,7 @@ fn guards_refuse_until_they_are_allowed() {
     // People of whom no consent is known are taken outside the EEA only.
     let google = GoogleSettings { assume_eea: false, ..GoogleSettings::default() };
     let plan = Plan { customers: 2_600, seed: 4, batch_members: 500, ..Plan::default() };
-    let mut shop = Shop::open_with(&plan, Settings { google, ..Settings::default() });
+    let mut shop = Shop::open_with(&plan, Settings { google, delays: Delays::none(), ..Settings::default() });
     let config = shop.config(500);
     let all = std::mem::take(&mut shop.customers);
     let mut try_and_allow = |customers: Vec<_>, config: &str, guard: &str, words: &[&str]| {

@@ -3,6 +3,7 @@
 //! - [`kill`]: the process is killed at random moments and started again; the audiences end up exact.
 //! - [`replicas`]: three daemons share the work and are killed at random; every due time is run once.
 //! - [`held`]: commands of other machines leave a running replica's audience alone.
+//! - [`verdicts`]: a platform that takes hours to decide: runs wait for it and go on.
 //! - [`replace`]: a full replace repairs what drifted, without a gap.
 //! - [`failures`]: what goes wrong is said once, with a remedy and the right exit code.
 //! - [`privacy`]: no output and no file holds an identifier, its digest or a secret.
@@ -36,3 +37,4 @@ mod serve;
 mod shop;
 #[cfg(feature = "otel")]
 mod traces;
+mod verdicts;

@@ -49,6 +49,20 @@ fn a_full_replace_repairs_drift_without_a_gap() {
 }
 
 #[test]
+fn the_first_sync_may_be_a_full_one() {
+    let mut shop = Shop::open(&Plan { customers: 1_500, seed: 7, batch_members: 40, ..Plan::default() });
+    shop.sync(&["--full"]).expect(0);
+    shop.assert_exact("after a full sync into nothing");
+    // A new audience holds nobody to swap; one that holds somebody is swapped.
+    assert_eq!(shop.world().requests(Platform::Meta, "users.replace"), 0);
+    shop.live(30);
+    plant_drift(&shop, 0, 20);
+    shop.sync(&["--full"]).expect(0);
+    assert!(shop.world().requests(Platform::Meta, "users.replace") > 1);
+    shop.assert_exact("after the full sync that followed");
+}
+
+#[test]
 fn a_full_replace_of_a_changed_segment_ends_exact() {
     let mut shop = Shop::open(&Plan { customers: 1_500, seed: 6, batch_members: 40, ..Plan::default() });
     shop.sync(&[]).expect(0);
@@ -61,7 +75,7 @@ fn a_full_replace_of_a_changed_segment_ends_exact() {
 }
 
 /// Somebody with access to the accounts takes members out and puts strangers in.
-fn plant_drift(shop: &Shop, lost: usize, strangers: usize) {
+pub fn plant_drift(shop: &Shop, lost: usize, strangers: usize) {
     let expected = shop.expected();
     let stranger = |n: usize| sha256(&format!("stranger-{n}@example.net"));
     for audience in shop.world().audiences() {
@@ -69,7 +83,7 @@ fn plant_drift(shop: &Shop, lost: usize, strangers: usize) {
         let emails = wanted.iter().filter_map(|digest| digest.strip_prefix("email:").map(str::to_owned));
         let gone: Vec<String> = emails.step_by(3).take(lost).collect();
         let new: Vec<String> = (0..strangers).map(stranger).collect();
-        for (digests, add) in [(gone, false), (new, true)] {
+        for (digests, add) in [(gone, false), (new, true)].into_iter().filter(|(digests, _)| !digests.is_empty()) {
             match audience.platform {
                 Platform::Meta => {
                     let rows: Vec<Value> = digests.iter().map(|digest| json!([digest])).collect();

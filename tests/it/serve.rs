@@ -126,7 +126,7 @@ fn ended(shop: &Shop) -> usize {
 
 /// Both platforms hold what the latest run that ended was to send.
 #[track_caller]
-fn assert_exact(shop: &mut Shop, when: &str) {
+pub fn assert_exact(shop: &mut Shop, when: &str) {
     let runs = runs(shop);
     let latest = runs.iter().find(|run| run["state"] == "done").expect("a run that ended");
     shop.as_of = latest["as_of"].as_str().expect("an instant").parse().expect("an instant");

@@ -88,13 +88,13 @@ pub struct Shop {
 
 impl Shop {
     pub fn open(plan: &Plan) -> Self {
-        Self::open_with(plan, Settings::default())
+        Self::open_with(plan, Settings { delays: Delays::none(), ..Settings::default() })
     }
 
-    /// `settings` of the platforms; their delays are set to none.
+    /// With these platforms, which take their time unless told otherwise.
     pub fn open_with(plan: &Plan, settings: Settings) -> Self {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
-        let settings = Settings { delays: Delays::none(), seed: plan.seed, ..settings };
+        let settings = Settings { seed: plan.seed, ..settings };
         let sandbox =
             runtime.block_on(Sandbox::start(([127, 0, 0, 1], 0).into(), settings)).expect("loopback has a free port");
         let dir = tempfile::tempdir().expect("a temporary directory");

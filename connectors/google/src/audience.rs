@@ -3,7 +3,9 @@
 //! The list is found by `integrationCode`, which is ours alone; `displayName` belongs to the people who read it.
 
 use http::Method;
-use reveil_sdk::{AudienceRef, AudienceSpec, AudienceStatus, Context, Error, ErrorKind, Result, SizeBounds};
+use reveil_sdk::{
+    AudienceRef, AudienceSpec, AudienceStatus, Context, Error, ErrorKind, Replaceable, Result, SizeBounds,
+};
 use tracing::{info, warn};
 
 use crate::config::{MAX_MEMBERSHIP_DAYS, Settings, Terms};
@@ -229,6 +231,7 @@ pub(crate) fn describe(list: &UserList) -> AudienceStatus {
         warnings.push(format!("fewer than {minimum} active members: ads are not delivered to the list"));
     }
     AudienceStatus {
+        replaceable: Replaceable::Yes,
         writable: !list.is_closed() && !list.read_only && !list.is_disabled(),
         deliverable,
         state,

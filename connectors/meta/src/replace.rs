@@ -12,9 +12,6 @@ use crate::rows::Parts;
 use crate::wire::UsersReply;
 use crate::{Meta, observe, status};
 
-/// Documented limit of an audience that is replaced.
-const MAX_PRESENT_MEMBERS: u64 = 100_000_000;
-
 pub(crate) async fn replace(
     meta: &Meta,
     cx: &Context<'_>,
@@ -76,7 +73,7 @@ async fn started_before(meta: &Meta, cx: &Context<'_>, audience: &AudienceRef, s
         .with("operation_status", code)
         .hint("Only an audience with operation status 200 can be replaced; add and remove members instead."));
     }
-    if status::size(&now).and_then(|size| size.low).is_some_and(|low| low >= MAX_PRESENT_MEMBERS) {
+    if status::size(&now).and_then(|size| size.low).is_some_and(|low| low >= status::MAX_PRESENT_MEMBERS) {
         return Err(Error::new(ErrorKind::Rejected, operation::REPLACE, "the audience is too large to be replaced")
             .hint("Audiences of 100 million members and more can only be brought up to date by adding and removing."));
     }

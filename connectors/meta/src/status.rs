@@ -1,6 +1,6 @@
 //! What Meta says of an audience: its two status codes, its rounded size, its flags.
 
-use reveil_sdk::{AudienceRef, AudienceStatus, Context, Result, SizeBounds};
+use reveil_sdk::{AudienceRef, AudienceStatus, Context, Replaceable, Result, SizeBounds};
 use serde_json::Value;
 
 use crate::Meta;
@@ -10,6 +10,9 @@ use crate::wire::Audience;
 const FIELDS: &str = "id,name,subtype,description,operation_status,delivery_status,approximate_count_lower_bound,\
      approximate_count_upper_bound,time_created,time_updated,time_content_updated,retention_days,delete_time,\
      customer_file_source,is_value_based,permission_for_actions,fields_violating_integrity_policy";
+
+/// Documented limit of an audience that is replaced.
+pub(crate) const MAX_PRESENT_MEMBERS: u64 = 100_000_000;
 
 pub(crate) const NORMAL: i64 = 200;
 pub(crate) const EMPTY: i64 = 410;
@@ -99,6 +102,7 @@ pub(crate) async fn status(meta: &Meta, cx: &Context<'_>, audience: &AudienceRef
     }
     Ok(AudienceStatus {
         writable: flagged.is_empty() && known.is_none_or(|operation| operation.writable),
+        replaceable: replaceable(code, &now),
         deliverable: match delivery {
             Some(NORMAL) => Some(true),
             Some(code) if code >= 300 => Some(false),
@@ -113,6 +117,18 @@ pub(crate) async fn status(meta: &Meta, cx: &Context<'_>, audience: &AudienceRef
         match_rate_ratio: None,
         warnings,
     })
+}
+
+/// Only a normal audience is swapped, and none of 100 million members. One that is being swapped counts as swappable:
+/// what becomes of that swap is for the swap itself to find out.
+pub(crate) fn replaceable(code: Option<i64>, audience: &Audience) -> Replaceable {
+    let large = size(audience).and_then(|size| size.low).is_some_and(|low| low >= MAX_PRESENT_MEMBERS);
+    match code {
+        Some(EMPTY) => Replaceable::Empty,
+        None | Some(NORMAL) if !large => Replaceable::Yes,
+        Some(REPLACING) => Replaceable::Yes,
+        _ => Replaceable::No,
+    }
 }
 
 /// Meta's own words for a code this crate does not know.

@@ -32,11 +32,26 @@ pub struct SizeBounds {
     pub high: Option<u64>,
 }
 
+/// Whether an audience's members can be swapped for others ([`Replace::Swap`](crate::Replace)).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Replaceable {
+    #[default]
+    Yes,
+    /// There is nobody in it to be swapped; the platform takes adds only.
+    Empty,
+    /// Not in the state it is in; adds and removals are taken.
+    No,
+}
+
 /// What the platform says of an audience now.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct AudienceStatus {
     /// Members may be written now.
     pub writable: bool,
+    /// Whether a swap would be taken now; without meaning where the platform has none.
+    #[serde(default)]
+    pub replaceable: Replaceable,
     /// Ads may be delivered to it; `None` when the platform does not say.
     pub deliverable: Option<bool>,
     /// The platform's own state, as code and words.

@@ -16,7 +16,7 @@ pub mod outcome;
 #[cfg(feature = "testing")]
 pub mod testing;
 
-pub use audience::{AudienceRef, AudienceSpec, AudienceStatus, SizeBounds};
+pub use audience::{AudienceRef, AudienceSpec, AudienceStatus, Replaceable, SizeBounds};
 pub use connector::{Connector, Options, Upload};
 pub use context::{Auth, Call, Clock, Context, Interpret, Pace, Reply, SystemClock, Transport};
 pub use descriptor::{

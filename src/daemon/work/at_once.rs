@@ -1,8 +1,9 @@
 //! A run carried out by the process that asks for it: `reveil sync` goes through the same queue, by the same rules.
 
 use super::End;
-use super::carry::{Carried, ask_for_verdicts, carry};
+use super::carry::{Carried, Patience, carry};
 use super::hold::Hold;
+use super::verdicts::ask_for_verdicts;
 use crate::store::jobs::NewJob;
 use crate::sync::{Engine, Progress, SyncReport};
 
@@ -27,8 +28,9 @@ pub(crate) enum AtOnce {
 pub(crate) async fn run_at_once(engine: &Engine, job: NewJob, progress: &dyn Progress) -> anyhow::Result<AtOnce> {
     let hold = Hold::take(engine, job).await?;
     let run_id = hold.claim.job.run_id.clone().unwrap_or_default();
-    let Carried { end, report, error } = carry(engine, &hold.claim, &hold.control, 1, Some(progress)).await;
     // Whoever waits at the terminal tries again; the daemon does not.
+    let patience = Patience { most_attempts: 1, waits_for_verdicts: false };
+    let Carried { end, report, error } = carry(engine, &hold.claim, &hold.control, patience, Some(progress)).await;
     let end = match end {
         End::Again(error) => End::Failed(error),
         end => end,

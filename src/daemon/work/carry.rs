@@ -1,17 +1,16 @@
 //! One run, from its claim to its end.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use serde_json::json;
 use tracing::{Instrument as _, info, info_span, warn};
 
 use super::control::Control;
 use super::events::{Recorder, write};
+use super::verdicts::{VERDICT_DEADLINE, ask_for_verdicts, first_question, next_question};
 use super::{Daemon, End};
 use crate::daemon::requests::RunOptions;
 use crate::store::claims::Claim;
-use crate::store::jobs::NewJob;
 use crate::store::model::{Run, RunState};
 use crate::store::{Store, StoreError};
 use crate::sync::engine::stopped;
@@ -37,12 +36,21 @@ impl Carried {
     }
 }
 
-/// Carries out the run of a claimed job on this engine. `most_attempts`: how often it may fail for reasons that pass.
+/// Whether and how a run is taken up again.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Patience {
+    /// How often it may fail for reasons that pass.
+    pub most_attempts: u32,
+    /// Whether it goes on by itself when a platform has decided on what came before.
+    pub waits_for_verdicts: bool,
+}
+
+/// Carries out the run of a claimed job on this engine.
 pub(crate) async fn carry(
     engine: &Engine,
     claim: &Claim,
     control: &Control,
-    most_attempts: u32,
+    patience: Patience,
     beside: Option<&dyn Progress>,
 ) -> Carried {
     let Some(run_id) = &claim.job.run_id else { return Carried::ended(End::Failed("the job names no run".to_owned())) };
@@ -54,7 +62,7 @@ pub(crate) async fn carry(
         Ok(None) => return Carried::ended(End::Failed("the run is gone".to_owned())),
         Err(error) => return Carried { end: End::Again(error.to_string()), report: None, error: Some(error.into()) },
     };
-    let attempts = claim.job.attempts;
+    let (attempts, most_attempts) = (claim.job.attempts, patience.most_attempts);
     if attempts > most_attempts.saturating_mul(DEATHS_PER_FAILURE) {
         let error = anyhow::anyhow!("given up: {} workers died or stopped in the middle of it", attempts - 1);
         let written = fail(&engine, run_id, &error).await;
@@ -66,14 +74,19 @@ pub(crate) async fn carry(
     let writer = tokio::spawn(write(engine.store.clone(), Arc::clone(&engine.clock), run_id.clone(), receiver));
     recorder.tell("state", json!({ "state": RunState::Running, "attempt": attempts }));
     let span = info_span!("run", run.id = run_id, audience = run.audience, kind = run.kind.name(), attempt = attempts);
-    let sync_options = options.sync_options(run_id, attempts < most_attempts);
+    let age = engine.clock.now() - claim.job.created_at;
+    let waits = patience.waits_for_verdicts && age < VERDICT_DEADLINE;
+    let sync_options = options.sync_options(run_id, attempts < most_attempts, waits);
     let selection = options.selection(&run);
     let result = tokio::select! {
         biased;
         () = control.dropped() => None,
         result = engine.sync(&selection, &sync_options, control, &recorder).instrument(span) => Some(result),
     };
-    let carried = settle(&engine, &run, control, sync_options.may_retry, result).await;
+    let mut carried = settle(&engine, &run, control, sync_options.may_retry, result).await;
+    if carried.report.as_ref().is_some_and(|report| report.waits && !report.open) {
+        carried.end = End::Later(next_question(age, first_question(&engine, &run.audience)));
+    }
     tell_end(&recorder, &carried);
     drop(recorder);
     // Its panic has been reported; the run has ended all the same.
@@ -173,40 +186,12 @@ fn tell_end(recorder: &Recorder<'_>, carried: &Carried) {
     }
 }
 
-/// Has the verdicts of a run asked for that are still open.
-///
-/// # Errors
-/// The database's.
-pub(crate) async fn ask_for_verdicts(engine: &Engine, report: &SyncReport) -> Result<(), StoreError> {
-    if report.state != RunState::Pending {
-        return Ok(());
-    }
-    let now = engine.clock.now();
-    let first = first_question(engine, &report.audience);
-    let job = NewJob {
-        audience: Some(report.audience.clone()),
-        dedup_key: Some(format!("status:{}", report.audience)),
-        run_at: now + first,
-        ..NewJob::new("status", now)
-    };
-    engine.store.enqueue(&job, now).await.map(drop)
-}
-
-/// How long after a run its verdicts are asked for: what its fastest platform says, else the scheduler's.
-pub(crate) fn first_question(engine: &Engine, audience: &str) -> Duration {
-    let usual = engine.config.scheduler.status_poll.0;
-    let Some(audience) = engine.config.audience.get(audience) else { return usual };
-    let own = audience.destinations.iter().filter_map(|name| engine.config.destination.get(name)?.poll_first_secs);
-    // At least a second, or a platform that decides never would be asked without a pause.
-    own.min().map_or(usual, |secs| Duration::from_secs(secs.max(1)))
-}
-
 impl Daemon {
     pub(super) async fn work_on_run(self: &Arc<Self>, claim: &Claim, control: &Control) -> End {
         let engine = self.engine();
         let started = self.clock().now();
-        let most = engine.config.scheduler.max_attempts;
-        let carried = carry(&engine, claim, control, most, None).await;
+        let patience = Patience { most_attempts: engine.config.scheduler.max_attempts, waits_for_verdicts: true };
+        let carried = carry(&engine, claim, control, patience, None).await;
         let Some(run) = self.ended_run(engine.store.clone(), claim, &carried.end).await else { return carried.end };
         let kind = run.kind.name().to_owned();
         let labels = RunLabels { audience: run.audience.clone(), kind: kind.clone(), outcome: run.state.name() };

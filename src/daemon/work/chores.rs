@@ -1,15 +1,14 @@
 //! The jobs that are no run: verdicts, members about to lapse, credentials, tidying up.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use reveil_sdk::ErrorKind;
 use serde_json::json;
 use tracing::{info, warn};
 
-use super::carry::first_question;
 use super::control::Control;
+use super::verdicts::{VERDICT_DEADLINE, first_question, next_question};
 use super::{Daemon, End, hold};
 use crate::daemon::requests::{RunOptions, run_job};
 use crate::erasure;
@@ -18,14 +17,13 @@ use crate::store::health::DestinationHealth;
 use crate::store::jobs::{Job, NewJob};
 use crate::store::model::RunKind;
 use crate::sync::error::is_passing;
+use crate::sync::refresh::Refreshed;
 use crate::sync::{Engine, Silent, Stop};
 use crate::telemetry::metrics::DestinationLabel;
 use crate::transport::retry::RetryPolicy;
 
-/// Between two questions for a verdict, at most.
-const LONGEST_PAUSE: TimeDelta = TimeDelta::hours(2);
-/// Platforms promise a verdict within a day; after so many nobody will give one.
-const VERDICT_DEADLINE: TimeDelta = TimeDelta::days(7);
+/// Who asks for runs that send again what a platform has failed.
+const SENT_AGAIN: &str = "verdict";
 
 impl Daemon {
     pub(super) async fn chore(self: &Arc<Self>, claim: &Claim, control: &Control) -> End {
@@ -67,7 +65,10 @@ impl Daemon {
         let Some(audience) = job.audience.as_deref().filter(|key| engine.config.audience.contains_key(*key)) else {
             return Ok(End::Done(json!({ "left_out": "the audience is gone from the configuration" })));
         };
-        let pending = engine.refresh(audience, control, &Silent).await?;
+        let Refreshed { pending, failed } = engine.refresh(audience, control, &Silent).await?;
+        if failed > 0 {
+            self.send_again(engine, audience, failed).await?;
+        }
         if pending == 0 {
             info!(audience, "All verdicts are there");
             self.alert_on_readings(audience).await;
@@ -78,6 +79,27 @@ impl Daemon {
             anyhow::bail!("the platform has not decided on {pending} uploads in {} days", age.num_days());
         }
         Ok(End::Later(next_question(age, first_question(engine, audience))))
+    }
+
+    /// The platform took uploads and then applied nothing of them: what is missing is not left to the next schedule.
+    /// Once; when that fails too, people are told by its run.
+    async fn send_again(&self, engine: &Engine, audience: &str, failed: u64) -> anyhow::Result<()> {
+        let runs = engine.store.runs(Some(audience), 1).await?;
+        let latest = runs.first().filter(|run| run.state.is_over());
+        if let Some(run) = latest {
+            self.alert_on_run(run, None).await;
+        }
+        if latest.is_some_and(|run| run.requested_by == SENT_AGAIN) {
+            warn!(audience, failed, "The platform has failed uploads that were sent again");
+            return Ok(());
+        }
+        let Some((key, settings)) = engine.config.audience.get_key_value(audience) else { return Ok(()) };
+        let now = engine.clock.now();
+        let run = run_job((key, settings), &RunOptions::default(), RunKind::Refresh, now, SENT_AGAIN, now);
+        let run = NewJob { dedup_key: Some(format!("again:{key}")), ..run };
+        let queued = engine.store.enqueue(&run, now).await?;
+        warn!(audience, failed, run.id = queued.job.run_id, "The platform failed uploads it had taken; queued a run");
+        Ok(())
     }
 
     /// Queues a run when members are about to lapse that no schedule renews in time.
@@ -142,12 +164,6 @@ pub(crate) async fn check_destination(engine: &Engine, name: &str) -> Destinatio
     DestinationHealth { destination: name.to_owned(), state: state.to_owned(), checked_at, detail }
 }
 
-/// Pauses grow with the age of the question: half of it, within bounds.
-fn next_question(age: TimeDelta, first: Duration) -> TimeDelta {
-    let first = TimeDelta::from_std(first).unwrap_or(LONGEST_PAUSE).min(LONGEST_PAUSE);
-    (age / 2).clamp(first, LONGEST_PAUSE)
-}
-
 /// Lets a platform let go of somebody: tried for as long as it takes, because it was promised.
 async fn forget(engine: &Engine, job: &Job, control: &Control) -> End {
     match erasure::work(engine, job, control, &Silent).await {
@@ -164,24 +180,5 @@ fn put_down(control: &Control) -> End {
         Some(Stop::LeaseLost) => End::Lost,
         Some(Stop::Cancelled) => End::Cancelled,
         Some(Stop::ShuttingDown) | None => End::PutDown,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn verdicts_are_asked_for_ever_more_seldom() {
-        let mut age = TimeDelta::minutes(30);
-        let mut pauses = Vec::new();
-        while age < TimeDelta::hours(26) {
-            let pause = next_question(age, Duration::from_secs(30 * 60));
-            pauses.push(pause.num_minutes());
-            age += pause;
-        }
-        assert_eq!(pauses[..6], [30, 30, 45, 67, 101, 120]);
-        assert!(pauses.len() < 20 && pauses.windows(2).all(|pair| pair[0] <= pair[1]), "{pauses:?}");
-        assert_eq!(next_question(TimeDelta::zero(), Duration::from_secs(1)), TimeDelta::seconds(1));
     }
 }

@@ -6,6 +6,7 @@
 //! - [`events`]: what a run tells while it goes, kept for whoever watches.
 //! - [`hold`]: an audience held by a command line, for as long as it works.
 //! - [`chores`]: the other kinds of jobs.
+//! - [`verdicts`]: when a platform is asked what it has decided.
 
 pub(crate) mod at_once;
 pub(crate) mod carry;
@@ -15,6 +16,7 @@ pub(crate) mod events;
 pub(crate) mod hold;
 pub(crate) mod lease;
 pub(crate) mod owner;
+pub(crate) mod verdicts;
 
 use std::collections::HashMap;
 use std::sync::Arc;

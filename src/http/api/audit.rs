@@ -67,7 +67,7 @@ impl From<AuditEntry> for Entry {
 
 /// What a look at the whole log found.
 #[derive(Debug, Serialize, ToSchema)]
-pub struct Verdict {
+pub struct AuditVerdict {
     /// Every entry is as it was written.
     ok: bool,
     entries: u64,
@@ -96,11 +96,11 @@ pub async fn list(
 /// Verify the audit log
 #[utoipa::path(post, path = "/v1/audit/verify", tag = "privacy", operation_id = "verify_audit",
     security(("token" = ["admin"])),
-    responses((status = 200, description = "What was found", body = Verdict)))]
-pub async fn verify(State(app): State<App>, caller: Caller) -> Result<Json<Verdict>, Problem> {
+    responses((status = 200, description = "What was found", body = AuditVerdict)))]
+pub async fn verify(State(app): State<App>, caller: Caller) -> Result<Json<AuditVerdict>, Problem> {
     caller.unscoped()?;
     let check = app.daemon.store().audit_verify().await?;
-    Ok(Json(Verdict {
+    Ok(Json(AuditVerdict {
         ok: check.first_bad.is_none(),
         entries: check.entries,
         first_bad: check.first_bad.map(|(id, _)| id),

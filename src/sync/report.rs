@@ -1,0 +1,232 @@
+//! What became of one destination of one run, and how it is kept between the run's legs.
+
+use std::collections::BTreeMap;
+
+use chrono::{DateTime, Utc};
+use reveil_sdk::{MatchObservation, Operation, RejectReason, UploadSummary};
+use serde::{Deserialize, Serialize};
+
+use super::confirm::Confirmed;
+use super::control::Stop;
+use super::error::SyncError;
+use super::funnel::Exclusions;
+use super::preview::DestinationPlan;
+use super::upload::Uploaded;
+use crate::ledger::PlanCounts;
+use crate::store::model::{DestinationRun, RunState};
+
+/// What the comparison found and what became of it, in members.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Counts {
+    /// Members the destination held before.
+    pub held_before: u64,
+    pub add: u64,
+    pub remove: u64,
+    pub refresh: u64,
+    pub keep: u64,
+    /// Of `add` and `remove`: members some of whose identifiers changed.
+    pub update: u64,
+    /// Adds left to the next round.
+    pub deferred: u64,
+    /// Persons sent and taken (adds and renewals).
+    pub sent: u64,
+    pub requests: u64,
+    /// Refused members by reason.
+    pub rejected: BTreeMap<RejectReason, u64>,
+    /// Entries the platform refused without naming the member.
+    pub rejected_unnamed: u64,
+}
+
+impl Counts {
+    /// Refused, named or not.
+    pub fn rejected_all(&self) -> u64 {
+        self.rejected.values().sum::<u64>() + self.rejected_unnamed
+    }
+}
+
+/// One destination's part of a run's report.
+#[derive(Debug, Clone, Serialize)]
+pub struct DestinationReport {
+    pub destination: String,
+    pub connector: String,
+    pub state: RunState,
+    pub counts: Counts,
+    /// Left out for this destination on top of what the segment's funnel says.
+    pub excluded: Exclusions,
+    /// What the platform says of matching; the first is the one to show.
+    pub observations: Vec<MatchObservation>,
+    pub warnings: Vec<String>,
+    pub error: Option<String>,
+    /// A stable name of the error, for programs: `guard_refused`, `permission`, `platform_unavailable` …
+    pub error_code: Option<&'static str>,
+    pub hint: Option<String>,
+    #[serde(skip)]
+    pub upload: UploadSummary,
+    #[serde(skip)]
+    pub error_kind: Option<reveil_sdk::ErrorKind>,
+    /// Everything the first comparison found was handed to the platform, whatever it says of it.
+    #[serde(skip)]
+    pub sent_all: bool,
+    #[serde(skip)]
+    pub guarded: bool,
+    #[serde(skip)]
+    pub later: bool,
+    #[serde(skip)]
+    pub stopped: Option<Stop>,
+    /// More is to be sent once the platform has decided on what it has.
+    #[serde(skip)]
+    pub unfinished: bool,
+    /// How far a full sync has come.
+    #[serde(skip)]
+    pub full: Option<Full>,
+    /// What earlier legs of the run had counted.
+    #[serde(skip)]
+    pub before: Counts,
+}
+
+/// A full sync that has sent everybody anew. A later leg of the same run does not do it again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Full {
+    /// Whoever the platform took before was not sent.
+    pub since: DateTime<Utc>,
+    /// Those are gone from the platform, too.
+    pub finished: bool,
+}
+
+impl DestinationReport {
+    pub(super) fn empty(destination: &str, connector: &str) -> Self {
+        Self {
+            destination: destination.to_owned(),
+            connector: connector.to_owned(),
+            state: RunState::Running,
+            counts: Counts::default(),
+            excluded: Exclusions::default(),
+            observations: Vec::new(),
+            warnings: Vec::new(),
+            error: None,
+            error_code: None,
+            hint: None,
+            upload: UploadSummary::default(),
+            error_kind: None,
+            sent_all: false,
+            guarded: false,
+            later: false,
+            stopped: None,
+            unfinished: false,
+            full: None,
+            before: Counts::default(),
+        }
+    }
+
+    /// Goes on counting where earlier legs of the same run stopped: it may have waited for a platform, failed for a
+    /// while, or been put down.
+    pub(super) fn resumed(destination: &str, connector: &str, earlier: Option<&DestinationRun>) -> Self {
+        let mut report = Self::empty(destination, connector);
+        let Some(earlier) = earlier else { return report };
+        report.counts = serde_json::from_value(earlier.counts.clone()).unwrap_or_default();
+        report.before = report.counts.clone();
+        report.upload = serde_json::from_value(earlier.upload.clone()).unwrap_or_default();
+        report.full = serde_json::from_value(earlier.counts["full"].clone()).unwrap_or_default();
+        report
+    }
+
+    /// Whether nothing of the run was planned here before.
+    pub(super) fn is_first_leg(&self) -> bool {
+        let before = &self.before;
+        before.add + before.remove + before.refresh + before.update + before.keep == 0
+    }
+
+    /// As it is kept.
+    pub(super) fn to_part(&self, run_id: &str) -> serde_json::Result<DestinationRun> {
+        let mut counts = serde_json::to_value(&self.counts)?;
+        counts["excluded"] = serde_json::to_value(&self.excluded)?;
+        if let Some(full) = self.full {
+            counts["full"] = serde_json::to_value(full)?;
+        }
+        Ok(DestinationRun {
+            run_id: run_id.to_owned(),
+            destination: self.destination.clone(),
+            connector: self.connector.clone(),
+            state: self.state,
+            counts,
+            upload: serde_json::to_value(&self.upload)?,
+            error: self.error.clone(),
+        })
+    }
+
+    /// A destination that could not be opened or stopped with this error.
+    pub(super) fn failed(destination: &str, connector: &str, error: &SyncError) -> Self {
+        let mut report = Self::empty(destination, connector);
+        report.fail(error);
+        report
+    }
+
+    /// What a run would have done.
+    pub(super) fn rehearsed(plan: DestinationPlan) -> Self {
+        let mut report = Self::empty(&plan.destination, &plan.connector);
+        report.state = RunState::Done;
+        report.counts = Counts {
+            held_before: plan.change.held,
+            add: plan.add,
+            remove: plan.remove,
+            refresh: plan.refresh,
+            keep: plan.keep,
+            update: plan.update,
+            ..Counts::default()
+        };
+        report.excluded = plan.excluded;
+        report.warnings.push("a dry run: nothing was sent".to_owned());
+        report
+    }
+
+    pub(super) fn fail(&mut self, error: &SyncError) {
+        self.state = RunState::Failed;
+        self.error = Some(error.to_string());
+        self.error_code = Some(error.code());
+        match error {
+            SyncError::Platform(error) => {
+                self.hint = error.hint_text().map(str::to_owned);
+                self.error_kind = Some(error.kind());
+            }
+            SyncError::Guarded(_) => self.guarded = true,
+            SyncError::Stopped(stop) => self.stopped = Some(*stop),
+            _ => {}
+        }
+        self.later = error.is_passing();
+    }
+
+    pub(super) fn note_plan(&mut self, counts: &PlanCounts) {
+        self.counts.add += counts.add;
+        self.counts.remove += counts.remove;
+        self.counts.refresh += counts.refresh;
+        self.counts.update += counts.update;
+        self.counts.deferred += counts.deferred;
+    }
+
+    pub(super) fn note_uploaded(&mut self, operation: Operation, uploaded: Uploaded) {
+        self.counts.requests += uploaded.requests;
+        self.counts.rejected_unnamed += uploaded.invalid_unnamed;
+        for (reason, count) in uploaded.rejected {
+            *self.counts.rejected.entry(reason).or_default() += count;
+        }
+        if operation == Operation::Add && uploaded.requests > 0 {
+            self.counts.sent += uploaded.accepted;
+            self.upload.sessions.extend(uploaded.sessions);
+            self.upload.persons += uploaded.accepted;
+            self.upload.rows += uploaded.rows;
+        }
+    }
+
+    pub(super) fn note_confirmed(&mut self, confirmed: &Confirmed) {
+        for (reason, count) in &confirmed.rejected {
+            *self.counts.rejected.entry(reason.clone()).or_default() += count;
+        }
+        self.counts.rejected_unnamed += confirmed.rejected_unnamed.values().sum::<u64>();
+        self.upload.match_ranges.extend(confirmed.match_ranges.iter().copied());
+        for (reason, batches) in &confirmed.failed {
+            self.warnings
+                .push(format!("the platform failed {batches} accepted batches ({reason}); they are sent again"));
+        }
+    }
+}
