@@ -229,7 +229,7 @@ async fn a_wrong_configuration_changes_nothing() {
     let elsewhere = CONFIG.replace("SCHEDULE", "").replacen("[warehouse]", "state_dir = \"other\"\n[warehouse]", 1);
     std::fs::write(dir.path().join("reveil.toml"), elsewhere).unwrap();
     let error = daemon.reload().await.unwrap_err();
-    assert!(error.to_string().contains("state_dir changes only with a restart"), "{error}");
+    assert!(error.to_string().contains("state_dir: changes only with a restart"), "{error}");
 }
 
 #[tokio::test]
