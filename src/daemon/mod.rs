@@ -13,6 +13,7 @@
 pub(crate) mod alerts;
 pub mod cadence;
 mod measure;
+mod memory;
 mod notify;
 pub mod readiness;
 pub mod reload;

@@ -319,8 +319,11 @@ impl Delivery<'_> {
             );
             let max_bytes = descriptor.limits.max_batch_bytes.map(|bytes| bytes as usize);
             let batches = plan.batches(operation, self.destination.batch_members as usize, max_bytes);
-            let uploaded = uploader.run(batches).await?;
+            let (uploaded, failure) = uploader.run(batches).await;
             report.note_uploaded(operation, uploaded);
+            if let Some(error) = failure {
+                return Err(error);
+            }
         }
         Ok(())
     }
@@ -345,7 +348,9 @@ impl Delivery<'_> {
         let (most, mut noted) = (self.destination.batch_members as usize, false);
         for batch in plan.into_iter().flat_map(|plan| plan.batches(Operation::Remove, most, None)) {
             // The removals stand or fall with the sweep's own verdict.
-            self.note_swept(&batch?, ticket.as_deref())?;
+            let batch = batch?;
+            self.note_swept(&batch, ticket.as_deref())?;
+            report.done.removed += batch.len() as u64;
             noted = true;
         }
         if ticket.is_some() && !noted {

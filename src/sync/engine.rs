@@ -205,7 +205,7 @@ impl Engine {
             let counts = serde_json::json!({
                 "state": part.state,
                 "added": all.sent - before.sent,
-                "removed": all.remove - before.remove,
+                "removed": part.done.removed - part.done_before.removed,
                 "rejected": all.rejected_all() - before.rejected_all(),
             });
             (part.destination.clone(), counts)

@@ -27,7 +27,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
-use super::Daemon;
+use super::{Daemon, memory};
 use crate::config::Config;
 use crate::store::claims::{Claim, JobEnd, Limits};
 use crate::sync::{Engine, Stop};
@@ -192,7 +192,9 @@ impl Daemon {
             "Took up"
         );
         let end = if job.kind == "sync" {
-            self.work_on_run(&claim, &control).await
+            let end = self.work_on_run(&claim, &control).await;
+            memory::give_back().await;
+            end
         } else {
             self.chore(&claim, &control).await
         };
