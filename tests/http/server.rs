@@ -86,6 +86,10 @@ impl Server {
         self.base.split("://").nth(1).expect("a base has a scheme")
     }
 
+    pub fn pid(&self) -> u32 {
+        self.process.id()
+    }
+
     pub fn request(&self, method: Method, path: &str, token: &str) -> RequestBuilder {
         self.client.request(method, format!("{}{path}", self.base)).bearer_auth(token)
     }
