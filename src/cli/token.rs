@@ -18,6 +18,11 @@ use crate::sync::Engine;
 pub enum TokenCommand {
     /// Make a token and show it, once
     Create(CreateArgs),
+    /// Print a token drawn at random and keep nothing: for server.first_token, which makes it the administrator's
+    ///
+    /// Nobody can call with it before a daemon finds it in server.first_token while there is no valid token. Store what
+    /// is printed as that secret: an environment variable, a file, a Secret of the cluster.
+    Draw,
     /// All tokens, without their secrets
     List {
         /// One JSON document
@@ -66,13 +71,18 @@ fn name(text: &str) -> Result<String, String> {
 /// # Errors
 /// Config or state; a token that is not there.
 pub async fn run(global: &Global, command: TokenCommand) -> anyhow::Result<Exit> {
-    let engine = engine(global).await?;
     match command {
-        TokenCommand::Create(args) => create(&engine, args).await?,
-        TokenCommand::List { json } => list(&engine, json).await?,
-        TokenCommand::Revoke { token } => revoke(&engine, &token).await?,
+        TokenCommand::Create(args) => create(&engine(global).await?, args).await?,
+        // Needs neither config nor state: often there is none yet.
+        TokenCommand::Draw => println!("{}", drawn()?.reveal()),
+        TokenCommand::List { json } => list(&engine(global).await?, json).await?,
+        TokenCommand::Revoke { token } => revoke(&engine(global).await?, &token).await?,
     }
     Ok(Exit::Done)
+}
+
+fn drawn() -> anyhow::Result<NewToken> {
+    NewToken::draw().map_err(|_| anyhow::anyhow!("this machine gives no random numbers"))
 }
 
 async fn create(engine: &Engine, args: CreateArgs) -> anyhow::Result<()> {
@@ -84,7 +94,7 @@ async fn create(engine: &Engine, args: CreateArgs) -> anyhow::Result<()> {
     if expires_at <= now {
         return Err(CliError::new(Exit::Usage, "--expires is in the past").into());
     }
-    let drawn = NewToken::draw().map_err(|_| anyhow::anyhow!("this machine gives no random numbers"))?;
+    let drawn = drawn()?;
     let token = ApiToken {
         id: drawn.id.clone(),
         name: args.name,

@@ -21,13 +21,14 @@ pub struct ServerConfig {
     pub public_url: Option<Url>,
     /// Further names it may be asked for by, without port.
     pub allowed_hosts: Vec<String>,
-    /// Certificate and key; relative to the config file. Default none: plain HTTP, on loopback only.
+    /// Certificate and key; relative to the config file. A reload reads both files again; what does not fit together is
+    /// refused, and the old ones stay. Default none: plain HTTP, on loopback only.
     pub tls: Option<TlsConfig>,
     /// Listens beyond loopback without TLS: only behind a proxy that adds it. Default false.
     pub insecure: bool,
     /// An administrator's token given from outside, `{ env = "REVEIL_FIRST_TOKEN" }` or `{ file = "token" }`, taken while
     /// there is no valid one: for clusters, where nobody can run `reveil token create` before the daemon listens.
-    /// `rvl_`, 12 random hexadecimal digits, `_` and 64 more. Default none.
+    /// `reveil token draw` prints one to put there. Default none.
     pub first_token: Option<KeySource>,
     /// Whoever is on this machine needs no token, and may do everything. Default false.
     pub open_on_loopback: bool,

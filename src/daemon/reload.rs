@@ -13,7 +13,9 @@ use tracing::{error, info, warn};
 use utoipa::ToSchema;
 
 use super::{Daemon, Loaded};
-use crate::config::{self, Config, Faults, Sources};
+use crate::config::server::TlsConfig;
+use crate::config::{self, Config, Fault, Faults, Sources};
+use crate::http::certificate::Certificate;
 use crate::telemetry::metrics::OutcomeLabel;
 
 /// Shown instead of what may be a secret.
@@ -80,15 +82,15 @@ fn fixed_text(changes: &[Change]) -> String {
 }
 
 impl Daemon {
-    /// Reads the configuration again and takes it, when all of it is right. Runs that are under way end on their old
-    /// one. `by`: who asked, for the audit log.
+    /// Reads the configuration again, certificate included, and takes it, when all of it is right. Runs that are under
+    /// way end on their old one. `by`: who asked, for the audit log.
     ///
     /// # Errors
     /// The faults; the old configuration stays.
     pub async fn reload(&self, by: &str) -> Result<Reloaded, ReloadError> {
         let _one_at_a_time = self.reloading.lock().await;
-        match self.read_again() {
-            Ok((config, sources, needs_restart)) => {
+        match self.read_again().await {
+            Ok((config, sources, certificate, needs_restart)) => {
                 let before = self.loaded();
                 let changed = changes(&before.config, &config);
                 if config.server.open_on_loopback && !before.config.server.open_on_loopback {
@@ -100,6 +102,10 @@ impl Daemon {
                     environment: sources.environment,
                     at: self.clock.now(),
                 }));
+                if let Some((shown, certificate)) = self.shown.get().zip(certificate) {
+                    shown.replace(certificate);
+                    info!("Took the certificate and key that are there now");
+                }
                 for change in &changed {
                     info!(key = change.key, before = %change.before, after = %change.after, "Configuration changed");
                 }
@@ -116,7 +122,7 @@ impl Daemon {
                 Ok(reloaded)
             }
             Err(fault) => {
-                error!(error = %fault, "The new configuration is wrong; the old one stays");
+                error!(error = format!("{fault:#}"), "The new configuration is wrong; the old one stays");
                 self.metrics.reloads.get_or_create(&OutcomeLabel { outcome: "refused" }).inc();
                 Err(fault)
             }
@@ -134,7 +140,7 @@ impl Daemon {
     }
 
     /// The configuration as it can be in force, and what of it cannot.
-    fn read_again(&self) -> Result<(Config, Sources, Vec<Change>), ReloadError> {
+    async fn read_again(&self) -> Result<(Config, Sources, Option<Certificate>, Vec<Change>), ReloadError> {
         let sources = Sources::from_environment(&self.file.path, self.file.overrides.clone())
             .map_err(ReloadError::Environment)?;
         let mut config = config::load(&self.file.path, &sources)?;
@@ -158,7 +164,26 @@ impl Daemon {
         if !refused.is_empty() {
             return Err(ReloadError::Fixed(refused));
         }
-        Ok((config, sources, needs_restart))
+        let certificate = self.certificate(&config).await?;
+        Ok((config, sources, certificate, needs_restart))
+    }
+}
+
+impl Daemon {
+    /// What the files of `server.tls` hold now. Whether TLS is spoken at all is settled at the start.
+    async fn certificate(&self, config: &Config) -> Result<Option<Certificate>, Faults> {
+        let Some(tls) = config.server.tls.as_ref().filter(|_| self.shown.get().is_some()) else { return Ok(None) };
+        let base_dir = self.file.base_dir();
+        let mut told = tls.faults(&base_dir);
+        if told.is_empty() {
+            match Certificate::read(tls, &base_dir).await {
+                Ok(certificate) => return Ok(Some(certificate)),
+                Err(error) => told.push(("server.tls".to_owned(), format!("{error:#}"))),
+            }
+        }
+        let fault =
+            |(key, message)| Fault { key, line: None, message: format!("{message}; the old certificate stays") };
+        Err(Faults { path: self.file.path.clone(), faults: told.into_iter().map(fault).collect() })
     }
 }
 
@@ -193,8 +218,8 @@ static FIXED: [Fixed; 13] = [
     fixed!("state.connections", false, state.connections, plain),
     fixed!("state.connect_timeout_secs", false, state.connect_timeout_secs, plain),
     fixed!("ledger.options", false, ledger.options, plain),
-    // Their contents are another matter: a renewed certificate keeps its place.
-    fixed!("server.tls", false, server.tls, plain),
+    // Whether TLS is spoken; other files are taken at once.
+    fixed!("server.tls", false, server.tls, |tls: &Option<TlsConfig>| Value::Bool(tls.is_some())),
     // Goes with the address and its TLS.
     fixed!("server.insecure", false, server.insecure, plain),
     fixed!("server.first_token", false, server.first_token, plain),

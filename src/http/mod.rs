@@ -6,6 +6,7 @@
 
 pub mod api;
 pub mod auth;
+pub(crate) mod certificate;
 pub mod contract;
 pub mod cors;
 pub mod edge;

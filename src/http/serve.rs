@@ -1,20 +1,19 @@
 //! Binds, serves, and ends when the process is asked to.
 
 use std::net::{SocketAddr, TcpListener};
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use axum_server::tls_rustls::{RustlsAcceptor, RustlsConfig};
+use axum_server::tls_rustls::RustlsAcceptor;
 use axum_server::{Handle, Server};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
+use super::certificate::{Certificate, Shown};
 use super::slow::Door;
 use super::{App, exposure, first, router};
-use crate::config::server::TlsConfig;
 use crate::daemon::Daemon;
 
 /// Requests that run when the process is asked to end get this long.
@@ -60,7 +59,9 @@ pub async fn bind(daemon: Arc<Daemon>, stopping: CancellationToken) -> anyhow::R
     let task = match &server.tls {
         None => tokio::spawn(bounded(plain.acceptor(door), handle, &app).serve(service)),
         Some(tls) => {
-            let acceptor = RustlsAcceptor::new(tls_config(tls, &app.daemon.loaded().base_dir).await?).acceptor(door);
+            let shown = Shown::new(Certificate::read(tls, &app.daemon.loaded().base_dir).await.context("server.tls")?);
+            let acceptor = RustlsAcceptor::new(shown.listener()).acceptor(door);
+            app.daemon.shows(shown);
             tokio::spawn(bounded(plain.acceptor(acceptor), handle, &app).serve(service))
         }
     };
@@ -85,17 +86,4 @@ fn bounded<A>(mut server: Server<SocketAddr, A>, handle: Handle<SocketAddr>, app
     let not_taken =
         |_: Option<&SocketAddr>, error: &std::io::Error| debug!(error = %error, "A connection was not taken");
     server.handle(handle).first_request_timeout(within).accept_error_handler(not_taken)
-}
-
-async fn tls_config(tls: &TlsConfig, base_dir: &Path) -> anyhow::Result<RustlsConfig> {
-    // Another part of the process may have chosen before, and then the same.
-    let _ = rustls::crypto::ring::default_provider().install_default();
-    let (cert, key) = (base_dir.join(&tls.cert), base_dir.join(&tls.key));
-    RustlsConfig::from_pem_file(&cert, &key).await.with_context(|| {
-        format!(
-            "server.tls: {} and {} are not a PEM certificate chain and its private key, or cannot be read",
-            cert.display(),
-            key.display()
-        )
-    })
 }

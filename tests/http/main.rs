@@ -11,7 +11,6 @@
 //! What Schemathesis finds against the same daemon is in `tests/all`.
 
 #[path = "../it/binary.rs"]
-#[expect(dead_code, reason = "shared with tests/it")]
 mod binary;
 #[path = "../it/expected.rs"]
 mod expected;

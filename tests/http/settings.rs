@@ -138,8 +138,7 @@ async fn every_reload_is_in_the_audit_log_with_who_and_which_keys() {
     let server = Server::start(shop(50).await, "").await;
     reload(&server, "metrics_public = true\nmax_connections = 9", 200).await;
     configure(&server.shop, "allowed_hosts = [\"secret-name.test\"]");
-    let told = std::process::Command::new("kill").args(["-HUP", &server.pid().to_string()]).status().expect("kill");
-    assert!(told.success());
+    server.signal("-HUP");
     let deadline = tokio::time::Instant::now() + std::time::Duration::from_secs(20);
     let entries = loop {
         let page = body(server.get("/v1/audit?action=reload_config", &server.tokens.admin).await, 200).await;
