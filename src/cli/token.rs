@@ -134,8 +134,13 @@ struct Line<'a> {
     state: &'static str,
     created_at: DateTime<Utc>,
     expires_at: Option<DateTime<Utc>>,
+    /// Whole days left; nothing for one that has ended or never does.
+    expires_in_days: Option<i64>,
     last_used_at: Option<DateTime<Utc>>,
 }
+
+/// From then on the list says how long a token has left.
+const SOON_DAYS: i64 = 30;
 
 fn state(token: &ApiToken, now: DateTime<Utc>) -> &'static str {
     match token.revoked_at {
@@ -158,6 +163,7 @@ async fn list(engine: &Engine, json: bool) -> anyhow::Result<()> {
             state: state(token, now),
             created_at: token.created_at,
             expires_at: token.expires_at,
+            expires_in_days: token.expires_at.filter(|_| token.is_valid(now)).map(|end| (end - now).num_days()),
             last_used_at: token.last_used_at,
         })
         .collect();
@@ -174,7 +180,12 @@ async fn list(engine: &Engine, json: bool) -> anyhow::Result<()> {
             line.name.to_owned(),
             line.role.to_owned(),
             line.audiences.map_or_else(|| "all".to_owned(), |audiences| audiences.join(", ")),
-            line.state.to_owned(),
+            match line.expires_in_days.filter(|days| *days < SOON_DAYS) {
+                Some(0) => "ends today".to_owned(),
+                Some(1) => "1 day left".to_owned(),
+                Some(days) => format!("{days} days left"),
+                None => line.state.to_owned(),
+            },
             day(line.expires_at),
             day(line.last_used_at),
         ]);

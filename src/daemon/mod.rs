@@ -40,9 +40,9 @@ use crate::sync::Engine;
 use crate::telemetry::Metrics;
 use crate::transport::Shared;
 
-pub(crate) use alerts::test_channels;
+pub(crate) use alerts::{channel_faults, test_channels};
 pub use readiness::{Condition, Readiness};
-pub use reload::{Change, ConfigFile};
+pub use reload::{Change, ConfigFile, ReloadError, Reloaded};
 
 /// A configuration as it was loaded: whole and checked. Runs keep the one they began with.
 #[derive(Debug)]

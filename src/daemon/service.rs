@@ -122,7 +122,7 @@ impl Signals {
                 _ = self.hup.recv() => {
                     notifier.reloading();
                     // It has told what is wrong, and the old configuration stays.
-                    let _ = daemon.reload().await;
+                    let _ = daemon.reload("signal").await;
                     notifier.ready(daemon);
                 }
             }

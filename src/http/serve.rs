@@ -34,7 +34,7 @@ pub struct Bound {
 /// Where strangers could come in, an address that is taken, a certificate that cannot be used.
 pub async fn bind(daemon: Arc<Daemon>, stopping: CancellationToken) -> anyhow::Result<Bound> {
     let app = App::new(daemon, stopping.clone());
-    let server = &app.server;
+    let server = &app.server();
     exposure::check(server, first::valid_tokens(&app.daemon).await?)?;
     if server.insecure && !server.on_loopback() && server.tls.is_none() {
         warn!(listen = %server.listen, "Listening without TLS; a proxy has to add it");
@@ -80,7 +80,7 @@ pub async fn serve(daemon: Arc<Daemon>, stopping: CancellationToken) -> anyhow::
 
 /// With the bounds on clients that do not speak.
 fn bounded<A>(mut server: Server<SocketAddr, A>, handle: Handle<SocketAddr>, app: &App) -> Server<SocketAddr, A> {
-    let within = Duration::from_secs(app.server.header_timeout_secs);
+    let within = Duration::from_secs(app.server().header_timeout_secs);
     server.http_builder().http1().header_read_timeout(within).max_headers(64);
     // One line per scanner would fill the log.
     let not_taken =

@@ -39,6 +39,10 @@ async fn tls_is_spoken_and_cookies_are_bound_to_it() {
     let base = server.base.replace("http://", "https://");
     let me = client.get(format!("{base}/v1/me")).bearer_auth(&server.tokens.viewer).send().await.expect("TLS");
     assert_eq!(me.json::<serde_json::Value>().await.expect("JSON")["role"], json!("viewer"));
+    for path in ["/healthz", "/v1/nothing", "/login"] {
+        let answer = client.get(format!("{base}{path}")).send().await.expect("TLS");
+        assert_eq!(answer.headers()["strict-transport-security"], "max-age=31536000", "{path}");
+    }
     let form = format!("token={}&next=/", server.tokens.viewer);
     let login = client
         .post(format!("{base}/login"))
@@ -101,9 +105,10 @@ async fn a_renewed_certificate_is_taken_without_a_restart_and_a_broken_one_is_no
         if let Some(broken) = broken {
             std::fs::write(path.join("cert.pem"), broken).expect("the directory is ours");
         }
-        let refused = crate::server::json(reload().await.expect("TLS"), 501).await;
-        let detail = refused["detail"].as_str().expect("it says why");
-        assert!(detail.contains("server.tls") && detail.contains("cert.pem") && detail.contains("stays"), "{detail}");
+        let refused = crate::server::json(reload().await.expect("TLS"), 422).await;
+        let (field, said) = (&refused["errors"][0]["field"], refused["errors"][0]["message"].as_str().expect("why"));
+        assert!(field.as_str().is_some_and(|key| key.starts_with("server.tls.")), "{refused}");
+        assert!((said.contains("cert.pem") || said.contains("server.tls.cert")) && said.contains("stays"), "{said}");
         assert!(answers_as(&server, &second).await, "the old one stays");
     }
     std::fs::write(path.join("cert.pem"), &second).expect("the directory is ours");
@@ -134,6 +139,33 @@ fn a_drawn_token_is_good_for_the_first_one_and_kept_nowhere() {
     daemon.wait().expect("the child is ours");
     assert_eq!((&listed["tokens"][0]["name"], &listed["tokens"][0]["role"]), (&json!("first"), &json!("admin")));
     assert_eq!(listed["tokens"][0]["id"], drawn[0][4..16], "{listed}");
+}
+
+#[test]
+fn files_that_are_not_there_are_found_by_the_check_and_at_the_start() {
+    let shop = open(50);
+    configure(&shop, "tls = { cert = \"cert.pem\", key = \"key.pem\" }");
+    let both = ["server.tls.cert", "server.tls.key", "there is no file", "cert.pem", "key.pem"];
+    let said = |code, words: &[&str]| {
+        for args in [&["check", "--offline"][..], &["serve"]] {
+            let output = binary::run(shop.path(), args).expect(code);
+            let text = output.stdout + &output.stderr;
+            for word in words {
+                assert!(text.contains(word), "{args:?}: {word} in {text}");
+            }
+        }
+    };
+    said(2, &both);
+    certificate(&shop);
+    let key = std::fs::read(shop.path().join("key.pem")).expect("openssl wrote it");
+    std::fs::write(shop.path().join("cert.pem"), "no certificate").expect("ours");
+    said(2, &["server.tls.cert", "no certificate in PEM"]);
+    certificate(&shop);
+    std::fs::write(shop.path().join("key.pem"), key).expect("ours");
+    said(2, &["server.tls.key", "does not fit server.tls.cert"]);
+    certificate(&shop);
+    let output = binary::run(shop.path(), &["check", "--offline"]).expect(0);
+    assert!(output.stdout.contains("ok   server.tls"), "{}", output.stdout);
 }
 
 #[test]
