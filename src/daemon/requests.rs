@@ -13,7 +13,7 @@ use crate::store::jobs::{NewJob, NewRun};
 use crate::store::model::{Run, RunKind};
 use crate::store::runs::Cancel;
 use crate::store::{Store, StoreError};
-use crate::sync::engine::new_run_id;
+use crate::sync::run::new_run_id;
 use crate::sync::{Selection, SyncOptions};
 
 /// How a run goes, as it is kept with it.

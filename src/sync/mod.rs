@@ -1,6 +1,6 @@
 //! The straight line a customer's row travels: gather → plan → upload → confirm.
 //!
-//! - [`engine`]: the parts put together for a plan or a run; what a caller uses.
+//! - [`engine`]: the parts put together; what a caller uses. - [`run`]: one run of an audience.
 //! - [`gather`]: rows → eligible → prepared members per destination; [`row`], [`eligibility`], [`funnel`],
 //!   [`member_key`] serve it. - [`refine`]: what becomes of each once the whole segment is known.
 //! - [`delivery`]: one destination of one run: diff, guards, upload, confirm, observe; [`upload`], [`confirm`],
@@ -30,12 +30,14 @@ pub mod refine;
 pub mod refresh;
 pub mod report;
 pub mod row;
+pub mod run;
 pub mod upload;
 
 pub use control::{RunControl, Stop, Unstoppable};
-pub use engine::{Engine, Selection, SyncOptions, SyncReport};
+pub use engine::{Engine, Selection};
 pub use error::SyncError;
 pub use funnel::{Exclusions, Funnel};
 pub use preview::{AudiencePlan, DestinationPlan};
 pub use progress::{Progress, Silent};
 pub use report::{Counts, DestinationReport};
+pub use run::{SyncOptions, SyncReport};

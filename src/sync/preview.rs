@@ -8,7 +8,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::control::{RunControl, Unstoppable};
-use super::engine::{Engine, Scratch, Selection, SyncOptions};
+use super::engine::{Engine, Scratch, Selection};
 use super::error::SyncError;
 use super::funnel::{Exclusions, Funnel};
 use super::gather::Prepared;
@@ -16,6 +16,7 @@ use super::guards::{Change, refusals};
 use super::progress::Progress;
 use super::refine::Refiner;
 use super::report::DestinationReport;
+use super::run::SyncOptions;
 use crate::connectors;
 use crate::ledger::{DiffOptions, Ledger, Plan, day_of, diff};
 use crate::report::identifiers::IdentifierReport;

@@ -13,8 +13,8 @@ use crate::daemon::requests::RunOptions;
 use crate::store::claims::Claim;
 use crate::store::model::{Run, RunState};
 use crate::store::{Store, StoreError};
-use crate::sync::engine::stopped;
 use crate::sync::error::is_passing;
+use crate::sync::run::stopped;
 use crate::sync::{Engine, Progress, Stop, SyncReport};
 use crate::telemetry::metrics::{ChangeLabels, KindLabel, RunLabels};
 
