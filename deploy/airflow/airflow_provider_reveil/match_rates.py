@@ -60,7 +60,7 @@ def judge(
     observations: Sequence[Mapping[str, Any]],
     run: Run | None = None,
 ) -> Verdict:
-    """The audience's verdict: below if any destination is, waiting if any has nothing to say yet. `run` is the rule's."""
+    """The audience's verdict: below if any destination is, waiting if any has no reading yet. `run` is the rule's."""
     if run is not None and run.still_sends:
         return Verdict(WAITING, [run.summary(), *run.waiting_for()])
     failed = run.failed_destinations() if run is not None else ()
@@ -132,8 +132,8 @@ def choose(rule: RateRule, observations: Sequence[Mapping[str, Any]]) -> Choice:
     """The best usable reading of one destination.
 
     Run by run, the newest first; with `run_id` that run, and a later one only where it says nothing. Of a run, the
-    latest of the upload's own readings (`primary`) that tells a rate; if they tell none and never will (`not_offered`, a
-    bare count, too few persons), the latest other view, such as the rate of the whole list. An own reading that is
+    latest of the upload's own readings (`primary`) that tells a rate; if they tell none and never will (`not_offered`,
+    a bare count, too few persons), the latest other view, such as the rate of the whole list. An own reading that is
     `pending` is not replaced by another view, which may still be that of the list before.
     """
     runs = _by_run(rule, observations)

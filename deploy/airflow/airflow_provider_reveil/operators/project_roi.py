@@ -28,17 +28,18 @@ class ReveilProjectRoiOperator(BaseOperator):
     `platforms` and beside it what all bring together, every person counted once. The XCom `figures` has one shape:
     `together`, and `platforms` by name with `point` and `simulation`.
 
-    A figure is named by its place. Of all platforms together, alike for one and for several: `cost`, `persons_reached.p50`,
-    `incremental_buyers.p50`, `incremental_roi.p50`, `p_incremental_roi_positive`. Of one: `meta.point.roi`; of every one:
-    `each.point.cpa`. With one platform its name may be left out. A bare name is looked for at the top, then under
-    `simulation`. A figure that is not there fails and never passes.
+    A figure is named by its place. Of all platforms together, alike for one and for several: `cost`,
+    `persons_reached.p50`, `incremental_buyers.p50`, `incremental_roi.p50`, `p_incremental_roi_positive`. Of one:
+    `meta.point.roi`; of every one: `each.point.cpa`. With one platform its name may be left out. A bare name is looked
+    for at the top, then under `simulation`. A figure that is not there fails and never passes.
 
     :param audience: learn from this audience: its match rates, its own orders, its spontaneous return.
     :param platforms: only these, a list or `meta, google`; by default the audience's.
     :param inactives: inactive customers in the segment; needed without an audience.
     :param budget: media budget.
     :param options: any other option of `reveil roi project`, with `_` for `-`: `{"margin": 0.4, "cap": 8}`.
-    :param fail_if_below: the least that must come out, by figure: `{"p_incremental_roi_positive": 0.8, "each.point.roi": 0}`.
+    :param fail_if_below: the least that must come out, by figure:
+        `{"p_incremental_roi_positive": 0.8, "each.point.roi": 0}`.
     :param fail_if_above: the most, in the same way: `{"meta.point.cpa": 40}`.
     :param on_failure: `fail`, or `skip` what comes after.
     :param reveil_conn_id: the Airflow connection of type `reveil`.

@@ -114,7 +114,7 @@ def listed(value: Sequence[str] | str | None) -> list[str] | None:
 
 
 def flag(name: str, value: bool | str) -> bool:
-    """A switch, or a template that rendered to one. Anything else is refused: guessing might send what was not meant."""
+    """A switch, or a template that rendered to one. Nothing else: guessing might send what was not meant."""
     if isinstance(value, bool):
         return value
     known = {"true": True, "false": False}

@@ -30,8 +30,8 @@ INTERVAL_END = "{{ data_interval_end if data_interval_end is defined and data_in
 class ReveilSyncAudienceOperator(BaseOperator):
     """Asks Réveil to bring an audience's destinations up to date.
 
-    Gives the run's id. Also in XCom: `statistics` (added, removed, kept, rejected and requests in all; rejects by reason,
-    matched and rate for each destination) and `run_url`.
+    Gives the run's id. Also in XCom: `statistics` (added, removed, kept, rejected and requests in all; rejects by
+    reason, matched and rate for each destination) and `run_url`.
 
     A retry finds the run of the try before it: it waits on while that runs, takes its result if it succeeded, and asks
     for a new run only if it failed. Killing or timing out the task cancels the run unless everything had been sent.

@@ -45,15 +45,15 @@ class ReveilMatchRateSensor(BaseSensorOperator):
     Platforms give intervals (`51–60 %`), seldom one figure, so you say which bound decides. Gives the readings by
     destination to XCom.
 
-    What counts is the upload's own reading, or, where the platform tells none of so few persons, another view of the same
-    run, such as the rate of the whole list. Say `run_id` or `newer_than`, or a reading of last week may pass.
+    What counts is the upload's own reading, or, where the platform tells none of so few persons, another view of the
+    same run, such as the rate of the whole list. Say `run_id` or `newer_than`, or a reading of last week may pass.
 
     :param audience: the audience's key.
     :param min_rate: the share of sent persons that must be matched (0–1).
     :param bound: `low`: even the platform's lower bound must reach it; `high`: it is enough that it may be so.
     :param when_below: `fail`, `skip`, `warn` (succeed), or `wait` (rates grow for a day or two) until the time-out.
-    :param when_not_offered: a platform that tells no rate, or at which the run failed, makes the task `fail`, or is left
-        out (`ignore`).
+    :param when_not_offered: a platform that tells no rate, or at which the run failed, makes the task `fail`, or is
+        left out (`ignore`).
     :param destinations: only these; by default those of the run, without `run_id` all of the audience's.
     :param newer_than: only readings taken after this instant, for example `{{ data_interval_end }}`.
     :param run_id: only readings of this run, usually `{{ ti.xcom_pull('sync') }}`, or of a later one that took over

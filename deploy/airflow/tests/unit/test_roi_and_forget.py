@@ -101,7 +101,7 @@ def test_a_platforms_figure_wants_its_platform_where_there_are_two(fake, context
     text = str(raised.value)
     assert f"say 'meta.{place}' or 'google.{place}' or 'each.{place}'" in text
     assert "of all platforms together: cost, incremental_buyers.mean" in text
-    assert "of meta, google, with the platform's name before it: optimum.budget, point.cost, point.cpa, point.roi" in text
+    assert "of meta, google, with the platform's name before it: optimum.budget, point.cost, point.cpa" in text
 
 
 @pytest.mark.parametrize("answer", [ONE, TWO])

@@ -226,7 +226,10 @@ UNDECIDED = "the platform has not decided on 171 members of an earlier run; noth
 
 def waits(state="queued"):
     done = {"destination": "meta", "state": "done"}
-    return {"state": state, "destinations": [done, {"destination": "google", "state": "pending", "warnings": [UNDECIDED]}]}
+    return {
+        "state": state,
+        "destinations": [done, {"destination": "google", "state": "pending", "warnings": [UNDECIDED]}],
+    }
 
 
 def test_a_run_that_goes_back_to_the_queue_is_waited_for(fake, context, log):
