@@ -213,7 +213,7 @@ class ReveilSyncAudienceOperator(BaseOperator):
                     raise _permanent(error) from None
                 self.log.warning("%s. Still waiting for run %s", error, self.run.id)
                 continue
-            if (waiting_for := self.run.waiting_for()) != said:
+            if not self.run.reached(self.wait_for) and (waiting_for := self.run.waiting_for()) != said:
                 said = waiting_for
                 self.log.info("%s", self.run.summary())
                 for line in waiting_for:
