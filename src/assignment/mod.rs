@@ -106,6 +106,21 @@ pub fn path(audience_dir: &Path, draws: &[Draw]) -> PathBuf {
     audience_dir.join(format!("assignment-{name}.bin"))
 }
 
+/// Brings this machine's copies of shared experiments up to the store's, so that what was erased elsewhere is gone here.
+///
+/// # Errors
+/// Files, the store.
+pub fn tidy(ledgers: &Ledgers, audience: &str) -> Result<(), AssignmentError> {
+    let Some(shared) = ledgers.shared() else { return Ok(()) };
+    for name in shared::names(shared, audience)? {
+        let copy = ledgers.audience_dir(audience).join(format!("{name}.bin"));
+        if copy.exists() {
+            shared::bring(ledgers, shared, audience, &copy)?;
+        }
+    }
+    Ok(())
+}
+
 /// Erases customers from every experiment of an audience. Returns how many entries there were.
 ///
 /// # Errors

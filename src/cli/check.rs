@@ -5,6 +5,7 @@ use serde::Serialize;
 
 use super::exit::Exit;
 use super::setup::{Global, engine, print_json};
+use crate::daemon::channel_faults;
 use crate::segment;
 use crate::sync::Engine;
 use crate::transport::retry::RetryPolicy;
@@ -52,6 +53,7 @@ pub async fn run(global: &Global, args: CheckArgs) -> anyhow::Result<Exit> {
     )];
     check_warehouse(&engine, &mut findings).await;
     check_consent(&engine, &mut findings);
+    let usable = check_files(&engine, &mut findings) & check_channels(&engine, &mut findings).await;
     if !args.offline {
         for name in engine.config.destination.keys() {
             let what = format!("destination {name}");
@@ -75,7 +77,12 @@ pub async fn run(global: &Global, args: CheckArgs) -> anyhow::Result<Exit> {
             }
         }
     }
-    Ok(if ok { Exit::Done } else { Exit::Failed })
+    Ok(match (ok, usable) {
+        (true, _) => Exit::Done,
+        (false, true) => Exit::Failed,
+        // The configuration names what is not there.
+        (false, false) => Exit::Usage,
+    })
 }
 
 async fn check_warehouse(engine: &Engine, findings: &mut Vec<Finding>) {
@@ -125,6 +132,39 @@ fn check_consent(engine: &Engine, findings: &mut Vec<Finding>) {
             "consent_at and consent_source are not mapped: consent cannot be proved from this data alone",
         ));
     }
+}
+
+/// What `reveil serve` would not start with. False when there is something.
+fn check_files(engine: &Engine, findings: &mut Vec<Finding>) -> bool {
+    let Some(tls) = &engine.config.server.tls else { return true };
+    let faults = tls.faults(&engine.base_dir);
+    if faults.is_empty() {
+        findings.push(Finding::good("server.tls", "certificate and key are there"));
+    }
+    let told = faults.iter().map(|(key, message)| Finding {
+        what: key.clone(),
+        ok: false,
+        message: message.clone(),
+        hint: Some("put PEM files there that the daemon may read, or correct the path".to_owned()),
+    });
+    findings.extend(told);
+    faults.is_empty()
+}
+
+/// Sends nothing: `reveil alerts test` does. False when a channel cannot work.
+async fn check_channels(engine: &Engine, findings: &mut Vec<Finding>) -> bool {
+    let mut all = true;
+    for (name, faults) in channel_faults(engine).await {
+        if faults.is_empty() {
+            let message = "its secrets are there; `reveil alerts test` sends something";
+            findings.push(Finding::good(format!("alerts.channel.{name}"), message));
+        }
+        for (key, message, hint) in faults {
+            all = false;
+            findings.push(Finding { what: key, ok: false, message, hint: Some(hint.to_owned()) });
+        }
+    }
+    all
 }
 
 async fn check_destination(engine: &Engine, name: &str) -> anyhow::Result<Vec<String>> {

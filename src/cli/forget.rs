@@ -84,7 +84,7 @@ pub async fn run(global: &Global, args: ForgetArgs) -> anyhow::Result<Exit> {
         Some(ForgetCommand::Status { id, json }) => status(global, id, json).await,
         Some(ForgetCommand::Resume { id, json }) => resume(global, id, json).await,
         Some(ForgetCommand::Key) => {
-            println!("{}", signer(&engine(global).await?).await?.public_key());
+            println!("{}", Signer::load(&engine(global).await?).await?.public_key());
             Ok(Exit::Done)
         }
         Some(ForgetCommand::Verify { file, key }) => verify(global, &file, key).await,
@@ -228,11 +228,6 @@ fn show(requests: &[RequestStatus], json: bool, next: &str) -> anyhow::Result<Ex
     Ok(exit)
 }
 
-async fn signer(engine: &Engine) -> anyhow::Result<Signer> {
-    let vault = if engine.config.vault.master_key.is_some() { Some(engine.vault()?) } else { None };
-    Ok(Signer::load(vault.as_ref(), &engine.config.state_dir, engine.clock.now()).await?)
-}
-
 async fn verify(global: &Global, file: &Path, key: Option<String>) -> anyhow::Result<Exit> {
     let text = std::fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))?;
     let receipts = receipts(&text).ok_or_else(|| {
@@ -241,7 +236,7 @@ async fn verify(global: &Global, file: &Path, key: Option<String>) -> anyhow::Re
     })?;
     let key = match key {
         Some(key) => key.to_ascii_lowercase(),
-        None => signer(&engine(global).await?).await?.public_key(),
+        None => Signer::load(&engine(global).await?).await?.public_key(),
     };
     let mut bad = 0;
     for receipt in &receipts {

@@ -61,11 +61,11 @@ fn url(server: &ServerConfig, path: &str) -> String {
     format!("{scheme}://{}/{path}", SocketAddr::new(ip, server.listen.port()))
 }
 
-/// The checks that failed, from the body of `/readyz`.
+/// The conditions that do not hold, from the body of `/readyz`.
 fn reasons(body: &str) -> Option<String> {
     let document: Value = serde_json::from_str(body).ok()?;
-    let failed = document["checks"].as_array()?.iter().filter(|check| check["ok"] == false);
-    let text = |check: &Value| Some(format!("{}: {}", check["name"].as_str()?, check["message"].as_str()?));
+    let failed = document["conditions"].as_array()?.iter().filter(|condition| condition["ok"] == false);
+    let text = |condition: &Value| Some(format!("{}: {}", condition["name"].as_str()?, condition["detail"].as_str()?));
     let all: Vec<String> = failed.filter_map(text).collect();
     (!all.is_empty()).then(|| all.join("; "))
 }
@@ -74,6 +74,7 @@ fn reasons(body: &str) -> Option<String> {
 mod tests {
     use super::*;
     use crate::config::server::TlsConfig;
+    use crate::daemon::{Condition, Readiness};
 
     #[test]
     fn asks_on_this_machine_whatever_it_listens_on() {
@@ -87,8 +88,10 @@ mod tests {
 
     #[test]
     fn says_what_is_not_in_order() {
-        let body = r#"{"ready":false,"checks":[{"name":"state","ok":false,"message":"away"},{"name":"x","ok":true,"message":""}]}"#;
-        assert_eq!(reasons(body).as_deref(), Some("state: away"));
+        let condition = |name, ok, detail: &str| Condition { name, ok, detail: detail.to_owned() };
+        let conditions = vec![condition("state", false, "away"), condition("x", true, "")];
+        let body = serde_json::to_string(&Readiness { ready: false, conditions }).unwrap();
+        assert_eq!(reasons(&body).as_deref(), Some("state: away"));
         assert_eq!(reasons("<html>"), None);
     }
 }

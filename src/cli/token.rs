@@ -18,6 +18,11 @@ use crate::sync::Engine;
 pub enum TokenCommand {
     /// Make a token and show it, once
     Create(CreateArgs),
+    /// Print a token drawn at random and keep nothing: for server.first_token, which makes it the administrator's
+    ///
+    /// Nobody can call with it before a daemon finds it in server.first_token while there is no valid token. Store what
+    /// is printed as that secret: an environment variable, a file, a Secret of the cluster.
+    Draw,
     /// All tokens, without their secrets
     List {
         /// One JSON document
@@ -66,13 +71,18 @@ fn name(text: &str) -> Result<String, String> {
 /// # Errors
 /// Config or state; a token that is not there.
 pub async fn run(global: &Global, command: TokenCommand) -> anyhow::Result<Exit> {
-    let engine = engine(global).await?;
     match command {
-        TokenCommand::Create(args) => create(&engine, args).await?,
-        TokenCommand::List { json } => list(&engine, json).await?,
-        TokenCommand::Revoke { token } => revoke(&engine, &token).await?,
+        TokenCommand::Create(args) => create(&engine(global).await?, args).await?,
+        // Needs neither config nor state: often there is none yet.
+        TokenCommand::Draw => println!("{}", drawn()?.reveal()),
+        TokenCommand::List { json } => list(&engine(global).await?, json).await?,
+        TokenCommand::Revoke { token } => revoke(&engine(global).await?, &token).await?,
     }
     Ok(Exit::Done)
+}
+
+fn drawn() -> anyhow::Result<NewToken> {
+    NewToken::draw().map_err(|_| anyhow::anyhow!("this machine gives no random numbers"))
 }
 
 async fn create(engine: &Engine, args: CreateArgs) -> anyhow::Result<()> {
@@ -84,7 +94,7 @@ async fn create(engine: &Engine, args: CreateArgs) -> anyhow::Result<()> {
     if expires_at <= now {
         return Err(CliError::new(Exit::Usage, "--expires is in the past").into());
     }
-    let drawn = NewToken::draw().map_err(|_| anyhow::anyhow!("this machine gives no random numbers"))?;
+    let drawn = drawn()?;
     let token = ApiToken {
         id: drawn.id.clone(),
         name: args.name,
@@ -124,8 +134,13 @@ struct Line<'a> {
     state: &'static str,
     created_at: DateTime<Utc>,
     expires_at: Option<DateTime<Utc>>,
+    /// Whole days left; nothing for one that has ended or never does.
+    expires_in_days: Option<i64>,
     last_used_at: Option<DateTime<Utc>>,
 }
+
+/// From then on the list says how long a token has left.
+const SOON_DAYS: i64 = 30;
 
 fn state(token: &ApiToken, now: DateTime<Utc>) -> &'static str {
     match token.revoked_at {
@@ -148,6 +163,7 @@ async fn list(engine: &Engine, json: bool) -> anyhow::Result<()> {
             state: state(token, now),
             created_at: token.created_at,
             expires_at: token.expires_at,
+            expires_in_days: token.expires_at.filter(|_| token.is_valid(now)).map(|end| (end - now).num_days()),
             last_used_at: token.last_used_at,
         })
         .collect();
@@ -164,7 +180,12 @@ async fn list(engine: &Engine, json: bool) -> anyhow::Result<()> {
             line.name.to_owned(),
             line.role.to_owned(),
             line.audiences.map_or_else(|| "all".to_owned(), |audiences| audiences.join(", ")),
-            line.state.to_owned(),
+            match line.expires_in_days.filter(|days| *days < SOON_DAYS) {
+                Some(0) => "ends today".to_owned(),
+                Some(1) => "1 day left".to_owned(),
+                Some(days) => format!("{days} days left"),
+                None => line.state.to_owned(),
+            },
             day(line.expires_at),
             day(line.last_used_at),
         ]);

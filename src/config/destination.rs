@@ -32,8 +32,12 @@ pub struct DestinationConfig {
     /// Members per request, at most the platform's limit. Default that limit.
     #[serde(default)]
     pub batch_members: Option<u32>,
-    /// Requests a minute that this process may make, at most the platform's limit; all audiences share them. Set it to
-    /// a part of that limit when several replicas or other programs use the account. Default that limit.
+    /// Requests a minute that this process may make, at most the platform's limit; all audiences share them, and a
+    /// process that was idle may make a minute's worth at once. Processes do not know of each other's requests: N
+    /// replicas make up to N times as many, as does each command beside them. To keep an account's limit, divide it by
+    /// the replicas, or let one job at a time use the destination (`max_concurrent_runs = 1`), which holds over all of
+    /// them; then only a hand-over can make a second minute's worth. Beyond it the platform's own answers (429,
+    /// `Retry-After`, usage headers) slow each process down. Default the platform's limit.
     #[serde(default)]
     pub requests_per_minute: Option<u32>,
     /// Jobs that may use the destination at the same time, over all replicas. Default no limit of its own.

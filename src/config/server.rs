@@ -1,8 +1,10 @@
 //! `[server]`: where `reveil serve` listens, and how much it takes from whom.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
+use rustls::pki_types::pem::{self, PemObject as _};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use serde::{Deserialize, Serialize};
 use url::Url;
 
@@ -19,13 +21,14 @@ pub struct ServerConfig {
     pub public_url: Option<Url>,
     /// Further names it may be asked for by, without port.
     pub allowed_hosts: Vec<String>,
-    /// Certificate and key; relative to the config file. Default none: plain HTTP, on loopback only.
+    /// Certificate and key; relative to the config file. A reload reads both files again; what does not fit together is
+    /// refused, and the old ones stay. Default none: plain HTTP, on loopback only.
     pub tls: Option<TlsConfig>,
     /// Listens beyond loopback without TLS: only behind a proxy that adds it. Default false.
     pub insecure: bool,
     /// An administrator's token given from outside, `{ env = "REVEIL_FIRST_TOKEN" }` or `{ file = "token" }`, taken while
     /// there is no valid one: for clusters, where nobody can run `reveil token create` before the daemon listens.
-    /// `rvl_`, 12 random hexadecimal digits, `_` and 64 more. Default none.
+    /// `reveil token draw` prints one to put there. Default none.
     pub first_token: Option<KeySource>,
     /// Whoever is on this machine needs no token, and may do everything. Default false.
     pub open_on_loopback: bool,
@@ -89,7 +92,7 @@ pub struct TlsConfig {
 }
 
 /// A token may call `burst` times at once and `per_second` times a second in the long run. Addresses that call without
-/// a valid token get a tenth of it.
+/// a valid token get a tenth of it. `/healthz` and `/readyz` are not counted.
 #[derive(Debug, Clone, Copy, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct RateLimitConfig {
@@ -102,6 +105,38 @@ pub struct RateLimitConfig {
 impl Default for RateLimitConfig {
     fn default() -> Self {
         Self { per_second: 20, burst: 100 }
+    }
+}
+
+impl TlsConfig {
+    /// What keeps the files from being used, by key.
+    pub fn faults(&self, base_dir: &Path) -> Vec<(String, String)> {
+        let (cert, key) = (base_dir.join(&self.cert), base_dir.join(&self.key));
+        let wrong = |path: &Path, error: pem::Error, what: &str| match error {
+            pem::Error::Io(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                format!("there is no file {}", path.display())
+            }
+            pem::Error::Io(error) => format!("{} cannot be read: {error}", path.display()),
+            _ => format!("{} holds no {what} in PEM", path.display()),
+        };
+        let chain = CertificateDer::pem_file_iter(&cert)
+            .and_then(Iterator::collect::<Result<Vec<_>, _>>)
+            .and_then(|chain| if chain.is_empty() { Err(pem::Error::NoItemsFound) } else { Ok(chain) });
+        let private = PrivateKeyDer::from_pem_file(&key);
+        match (chain, private) {
+            (Ok(chain), Ok(private)) => {
+                let provider = rustls::crypto::ring::default_provider();
+                let pair = rustls::sign::CertifiedKey::from_der(chain, private, &provider);
+                let told = |error: rustls::Error| format!("{} does not fit server.tls.cert: {error}", key.display());
+                pair.err().map(|error| ("server.tls.key".to_owned(), told(error))).into_iter().collect()
+            }
+            (chain, private) => {
+                let chain = chain.err().map(|error| ("server.tls.cert".to_owned(), wrong(&cert, error, "certificate")));
+                let private =
+                    private.err().map(|error| ("server.tls.key".to_owned(), wrong(&key, error, "private key")));
+                chain.into_iter().chain(private).collect()
+            }
+        }
     }
 }
 

@@ -4,12 +4,16 @@
 use std::collections::HashSet;
 use std::hash::Hash;
 
+use chrono::TimeDelta;
 use prometheus_client::metrics::family::{Family, MetricConstructor};
 
 use super::Daemon;
 use crate::connectors;
 use crate::store::StoreError;
-use crate::telemetry::metrics::{AudienceLabel, DestinationLabel, PlaceLabels, StateLabel};
+use crate::telemetry::metrics::{AudienceLabel, CredentialLabels, DestinationLabel, PlaceLabels, StateLabel};
+
+/// A request to be forgotten that is open for longer wants somebody.
+const OVERDUE: TimeDelta = TimeDelta::days(1);
 
 impl Daemon {
     /// # Errors
@@ -48,15 +52,39 @@ impl Daemon {
                 places.insert(place);
             }
         }
-        let mut destinations = HashSet::new();
-        for expiry in self.credentials().await? {
-            let Some(destination) = expiry.destination else { continue };
-            let label = DestinationLabel { destination };
-            metrics.credential_expiry.get_or_create(&label).set(expiry.expires_at.timestamp());
-            destinations.insert(label);
-        }
-        self.forget_gone(&places, &audiences, &destinations);
+        let known = Measured { places, audiences, ..self.measure_access().await? };
+        let open = self.store().forget_requests_open_before(self.clock().now() - OVERDUE).await?;
+        metrics.overdue_erasures.set(i64::try_from(open).unwrap_or(i64::MAX));
+        self.forget_gone(known);
         Ok(())
+    }
+
+    /// Whether destinations answer, and until when somebody may do something.
+    async fn measure_access(&self) -> Result<Measured, StoreError> {
+        let (loaded, metrics) = (self.loaded(), self.metrics());
+        let mut known = Measured::default();
+        // Another replica may have looked last.
+        for health in self.store().destination_healths().await? {
+            if loaded.config.destination.contains_key(&health.destination) {
+                let label = DestinationLabel { destination: health.destination };
+                metrics.destination_up.get_or_create(&label).set(i64::from(health.state != "down"));
+                known.destinations.insert(label);
+            }
+        }
+        let of_destinations = self.credentials().await?.into_iter().filter_map(|expiry| {
+            let labels = CredentialLabels { destination: expiry.destination?, token: String::new() };
+            Some((labels, expiry.expires_at))
+        });
+        let of_tokens = self
+            .token_expiries()
+            .await?
+            .into_iter()
+            .map(|expiry| (CredentialLabels { destination: String::new(), token: expiry.name }, expiry.expires_at));
+        for (labels, expires_at) in of_destinations.chain(of_tokens) {
+            metrics.credential_expiry.get_or_create(&labels).set(expires_at.timestamp());
+            known.credentials.insert(labels);
+        }
+        Ok(known)
     }
 
     async fn measure_queue(&self) -> Result<(), StoreError> {
@@ -83,28 +111,26 @@ impl Daemon {
         Ok(last)
     }
 
-    fn forget_gone(
-        &self,
-        places: &HashSet<PlaceLabels>,
-        audiences: &HashSet<AudienceLabel>,
-        destinations: &HashSet<DestinationLabel>,
-    ) {
+    fn forget_gone(&self, now: Measured) {
         let metrics = self.metrics();
         let mut known = self.measured.lock().expect("no panic while held");
-        for place in known.places.difference(places) {
+        for place in known.places.difference(&now.places) {
             remove(&metrics.held, place);
             remove(&metrics.minimum, place);
             remove(&metrics.match_rate_low, place);
             remove(&metrics.match_rate_high, place);
         }
-        for audience in known.audiences.difference(audiences) {
+        for audience in known.audiences.difference(&now.audiences) {
             remove(&metrics.last_success, audience);
             remove(&metrics.stale_after, audience);
         }
-        for destination in known.destinations.difference(destinations) {
-            remove(&metrics.credential_expiry, destination);
+        for destination in known.destinations.difference(&now.destinations) {
+            remove(&metrics.destination_up, destination);
         }
-        *known = Measured { places: places.clone(), audiences: audiences.clone(), destinations: destinations.clone() };
+        for credential in known.credentials.difference(&now.credentials) {
+            remove(&metrics.credential_expiry, credential);
+        }
+        *known = now;
     }
 }
 
@@ -118,4 +144,5 @@ pub(super) struct Measured {
     places: HashSet<PlaceLabels>,
     audiences: HashSet<AudienceLabel>,
     destinations: HashSet<DestinationLabel>,
+    credentials: HashSet<CredentialLabels>,
 }

@@ -32,15 +32,16 @@ use reveil_sdk::Clock;
 use tokio::sync::watch;
 
 use crate::config::{Config, Sources};
+use crate::http::certificate::Shown;
 use crate::ledger::{self, Ledgers};
 use crate::store::Store;
 use crate::sync::Engine;
 use crate::telemetry::Metrics;
 use crate::transport::Shared;
 
-pub(crate) use alerts::test_channels;
+pub(crate) use alerts::{channel_faults, test_channels};
 pub use readiness::{Condition, Readiness};
-pub use reload::{Change, ConfigFile};
+pub use reload::{Change, ConfigFile, ReloadError, Reloaded};
 
 /// A configuration as it was loaded: whole and checked. Runs keep the one they began with.
 #[derive(Debug)]
@@ -70,6 +71,8 @@ pub struct Daemon {
     /// Names this process in leases.
     owner: String,
     reloading: tokio::sync::Mutex<()>,
+    /// The certificate, while TLS is spoken.
+    shown: std::sync::OnceLock<Shown>,
 }
 
 impl Daemon {
@@ -101,6 +104,7 @@ impl Daemon {
             owner: worker_name(),
             clock,
             reloading: tokio::sync::Mutex::new(()),
+            shown: std::sync::OnceLock::new(),
         }))
     }
 
@@ -143,6 +147,12 @@ impl Daemon {
     /// Who this process is in leases.
     pub fn owner(&self) -> &str {
         &self.owner
+    }
+
+    /// The listener's certificate, for reloads to replace.
+    pub(crate) fn shows(&self, shown: Shown) {
+        // There is one listener.
+        let _ = self.shown.set(shown);
     }
 
     /// Lets scheduler and workers look for work now.

@@ -11,11 +11,16 @@ use tracing::{error, info, warn};
 use super::Daemon;
 use super::notify::Notifier;
 use super::work::owner::{Alive, end_leases_of_the_dead};
+use crate::assignment;
 use crate::http;
 use crate::store::jobs::NewJob;
 
 /// Beyond the runs' own time, for what is written at the end.
 const LAST_WRITES: Duration = Duration::from_secs(10);
+
+/// Before copies of shared ledgers are looked at after a start, and between two looks.
+const FIRST_TIDYING: Duration = Duration::from_secs(5);
+const TIDY_EVERY: Duration = Duration::from_secs(3600);
 
 /// Serves until it is told to stop.
 ///
@@ -41,6 +46,7 @@ pub async fn run(daemon: Arc<Daemon>) -> anyhow::Result<()> {
         async move { daemon.run_scheduler(stop).await }
     });
     let alerts = tokio::spawn(Arc::clone(&daemon).run_alerts(stop.clone()));
+    let tidier = tokio::spawn(Arc::clone(&daemon).run_tidier(stop.clone()));
     let parts = [workers.abort_handle(), scheduler.abort_handle()];
     let watchdog = tokio::spawn(notifier.clone().feed(Arc::clone(&daemon), parts, stop.clone(), stop_edge.clone()));
     info!(
@@ -64,7 +70,7 @@ pub async fn run(daemon: Arc<Daemon>) -> anyhow::Result<()> {
     stop.cancel();
     let patience = Duration::from_secs(daemon.loaded().config.scheduler.shutdown_secs) + LAST_WRITES;
     let parts = async {
-        for (name, part) in [("workers", workers), ("scheduler", scheduler), ("alerts", alerts)] {
+        for (name, part) in [("workers", workers), ("scheduler", scheduler), ("alerts", alerts), ("tidier", tidier)] {
             ended(name, part).await;
         }
     };
@@ -116,7 +122,7 @@ impl Signals {
                 _ = self.hup.recv() => {
                     notifier.reloading();
                     // It has told what is wrong, and the old configuration stays.
-                    let _ = daemon.reload().await;
+                    let _ = daemon.reload("signal").await;
                     notifier.ready(daemon);
                 }
             }
@@ -132,6 +138,25 @@ impl Signals {
 }
 
 impl Daemon {
+    /// Every machine has copies of the ledgers it worked with: what was erased by another leaves them here.
+    async fn run_tidier(self: Arc<Self>, stop: CancellationToken) {
+        let mut pause = FIRST_TIDYING;
+        loop {
+            tokio::select! {
+                () = stop.cancelled() => return,
+                () = tokio::time::sleep(std::mem::replace(&mut pause, TIDY_EVERY)) => {}
+            }
+            let (ledgers, loaded) = (self.engine().ledgers, self.loaded());
+            let tidied = tokio::task::spawn_blocking(move || {
+                ledgers.tidy()?;
+                loaded.config.audience.keys().try_for_each(|audience| assignment::tidy(&ledgers, audience))
+            });
+            if let Ok(Err(error)) = tidied.await {
+                warn!(error = %error, "Old copies of shared ledgers were not dropped; trying again in an hour");
+            }
+        }
+    }
+
     /// What a start finds: jobs of workers that died on this machine, destinations nobody has looked at.
     async fn take_over(&self) {
         let loaded = self.loaded();

@@ -205,12 +205,12 @@ async fn a_rewritten_schedule_is_planned_anew_and_a_removed_one_forgotten() {
         .unwrap();
     // The environment of the test stands in for the file beside the config.
     std::fs::write(dir.path().join(".env"), "TOKEN=t\n").unwrap();
-    let changes = daemon.reload().await.unwrap();
+    let changes = daemon.reload("test").await.unwrap().changed;
     let keys: Vec<&str> = changes.iter().map(|change| change.key.as_str()).collect();
     assert_eq!(keys, ["audience.dormant.schedule.cron", "audience.dormant.schedule.every"]);
     assert_eq!(pass(&[&daemon], &clock, "2026-03-01T03:30:00Z").await, 3);
     std::fs::write(dir.path().join("reveil.toml"), CONFIG.replace("SCHEDULE", "")).unwrap();
-    daemon.reload().await.unwrap();
+    daemon.reload("test").await.unwrap();
     assert_eq!(pass(&[&daemon], &clock, "2026-03-01T06:30:00Z").await, 0);
     assert_eq!(daemon.store().schedule_state("sync:dormant").await.unwrap(), None);
 }
@@ -222,13 +222,13 @@ async fn a_wrong_configuration_changes_nothing() {
     let daemon = replica(dir.path(), "schedule = { every = \"1h\" }", &clock).await;
     let wrong = CONFIG.replace("SCHEDULE", "schedule = { cron = \"61 5 * * *\" }");
     std::fs::write(dir.path().join("reveil.toml"), wrong).unwrap();
-    let error = daemon.reload().await.unwrap_err();
+    let error = daemon.reload("test").await.unwrap_err();
     assert!(error.to_string().contains("audience.dormant.schedule"), "{error}");
     assert_eq!(daemon.loaded().config.audience["dormant"].schedule.as_ref().unwrap().cron, None);
     assert_eq!(pass(&[&daemon], &clock, "2026-03-01T02:30:00Z").await, 2);
     let elsewhere = CONFIG.replace("SCHEDULE", "").replacen("[warehouse]", "state_dir = \"other\"\n[warehouse]", 1);
     std::fs::write(dir.path().join("reveil.toml"), elsewhere).unwrap();
-    let error = daemon.reload().await.unwrap_err();
+    let error = daemon.reload("test").await.unwrap_err();
     assert!(error.to_string().contains("state_dir changes only with a restart"), "{error}");
 }
 

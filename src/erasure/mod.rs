@@ -9,6 +9,10 @@
 //!
 //! A request holds no identifier: from the moment it is taken only keyed hashes are kept, so that it can be taken up
 //! again after any crash, and a row that returns to the warehouse under another id is recognised.
+//!
+//! Somebody who was only ever withheld (the control group) is in no ledger that would lead from an e-mail to their
+//! customer id: their entry in an audience's experiment, a keyed hash of that id, goes with the audience's next sync,
+//! which meets their row. When the row is gone from the warehouse before, only the customer id finds the entry.
 
 mod find;
 pub mod identify;

@@ -3,18 +3,21 @@
 
 use std::path::Path;
 
+use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use ring::signature::{ED25519, Ed25519KeyPair, KeyPair as _, UnparsedPublicKey};
 use secrecy::zeroize::Zeroizing;
 use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize};
 
+use crate::ledger::Ledgers;
+use crate::sync::Engine;
 use crate::vault::key::{read_private, write_private};
 use crate::vault::{SecretMeta, Vault, VaultError, key};
 
 /// The vault's name for the key.
 const SECRET: &str = "system/receipt-key";
-/// The key's file where there is no vault.
+/// The key's file or object where there is no vault.
 const FILE: &str = "receipt.key";
 
 /// What is signed, field by field in this order.
@@ -58,18 +61,43 @@ pub struct Receipt {
 pub struct Signer(Ed25519KeyPair);
 
 impl Signer {
-    /// The installation's key, made at first use: in the vault where there is one, else in a file beside the state.
+    /// The installation's key, made at first use: in the vault where there is one, else beside the ledgers: in the
+    /// store that replicas share, so that each signs with the same, or in a file of this machine.
     ///
     /// # Errors
-    /// The vault does not open, or the file cannot be read or written.
-    pub async fn load(vault: Option<&Vault>, state_dir: &Path, now: DateTime<Utc>) -> Result<Self, VaultError> {
+    /// The vault does not open, or the store or file cannot be read or written.
+    pub async fn load(engine: &Engine) -> anyhow::Result<Self> {
+        let vault = if engine.config.vault.master_key.is_some() { Some(engine.vault()?) } else { None };
+        let (ledgers, state_dir) = (&engine.ledgers, &engine.config.state_dir);
+        match vault {
+            Some(vault) => Ok(Self::in_vault(&vault, state_dir, engine.clock.now()).await?),
+            None => tokio::task::block_in_place(|| Self::beside_ledgers(ledgers, state_dir)),
+        }
+    }
+
+    fn beside_ledgers(ledgers: &Ledgers, state_dir: &Path) -> anyhow::Result<Self> {
         let path = state_dir.join(FILE);
-        let Some(vault) = vault else {
+        let Some(shared) = ledgers.shared() else {
             if !path.exists() {
                 write_private(&path, &key::generate()?)?;
             }
-            return Self::from_text(&read_private(&path)?, &path.display().to_string());
+            return Ok(Self::from_text(&read_private(&path)?, &path.display().to_string())?);
         };
+        let text = match shared.objects.get(FILE)? {
+            Some(text) => text,
+            None => {
+                // A store that was added later takes over the key that signed before.
+                let text = if path.exists() { read_private(&path)? } else { key::generate()? };
+                let text = Bytes::copy_from_slice(text.as_bytes());
+                // Another replica may have been quicker.
+                shared.objects.put_new(FILE, text.clone())?.unwrap_or(text)
+            }
+        };
+        Ok(Self::from_text(&String::from_utf8_lossy(&text), FILE)?)
+    }
+
+    async fn in_vault(vault: &Vault, state_dir: &Path, now: DateTime<Utc>) -> Result<Self, VaultError> {
+        let path = state_dir.join(FILE);
         if let Some(opened) = vault.find(SECRET).await? {
             return Self::from_text(opened.value.expose_secret(), SECRET);
         }
@@ -114,13 +142,27 @@ impl Receipt {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ledger::shared::tests::cloud::Cloud;
 
-    #[tokio::test]
-    async fn a_receipt_verifies_until_anything_in_it_changes() {
+    #[test]
+    fn replicas_sign_with_one_key_the_first_ones() {
+        let cloud = Cloud::new();
+        let (first, second) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let alone = Signer::beside_ledgers(&Ledgers::on_this_machine(first.path()), first.path()).unwrap();
+        let key =
+            |dir: &Path| Signer::beside_ledgers(&Ledgers::in_store(cloud.shared(), dir), dir).unwrap().public_key();
+        assert_eq!(key(first.path()), alone.public_key(), "receipts from before the store stay verifiable");
+        assert_eq!(key(second.path()), alone.public_key());
+        assert!(!second.path().join(FILE).exists());
+    }
+
+    #[test]
+    fn a_receipt_verifies_until_anything_in_it_changes() {
         let dir = tempfile::tempdir().unwrap();
         let now: DateTime<Utc> = "2026-01-01T00:00:00.123456Z".parse().unwrap();
-        let signer = Signer::load(None, dir.path(), now).await.unwrap();
-        assert_eq!(Signer::load(None, dir.path(), now).await.unwrap().public_key(), signer.public_key());
+        let load = || Signer::beside_ledgers(&Ledgers::on_this_machine(dir.path()), dir.path()).unwrap();
+        let signer = load();
+        assert_eq!(load().public_key(), signer.public_key());
         let statement = Statement {
             version: 1,
             request: "r1".into(),

@@ -33,7 +33,9 @@ const ASK_AGAIN: TimeDelta = TimeDelta::minutes(30);
 /// A run or the erasure at another destination holds the audience.
 const BUSY: TimeDelta = TimeDelta::seconds(5);
 /// Of ledgers that replicas share.
-const OLD_GENERATIONS: &str = "the shared ledger's last generation, which the store drops a day later";
+const OLD_GENERATIONS: &str = "the shared ledger's last generation, which a daemon drops from the store a day later";
+const COPIES: &str = "copies of the shared ledger on other machines: a daemon drops its own within the hour, a machine \
+                      without one at its next command that sends or asks";
 
 /// How far a target is, kept in the place of its receipt until there is one.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
@@ -150,9 +152,8 @@ impl Removal<'_> {
     async fn carry_out(&self, progressed: &mut Progressed) -> anyhow::Result<Carried> {
         let Self { engine, request, target, .. } = self;
         let (audience, name) = (target.audience.as_str(), target.destination.as_str());
-        let vault = if engine.config.vault.master_key.is_some() { Some(engine.vault()?) } else { None };
         // First: what cannot be proven is not begun.
-        let signer = Signer::load(vault.as_ref(), &engine.config.state_dir, engine.clock.now()).await?;
+        let signer = Signer::load(engine).await?;
         let matcher = open_matcher(engine, request)?;
         let _running = engine.lock_audience(audience)?;
         let ledger = Mutex::new(tokio::task::block_in_place(|| engine.ledgers.hold(audience, name))?);
@@ -281,7 +282,7 @@ impl Removal<'_> {
             not_covered: super::NOT_COVERED
                 .iter()
                 .copied()
-                .chain(self.engine.ledgers.shared().map(|_| OLD_GENERATIONS))
+                .chain(self.engine.ledgers.shared().into_iter().flat_map(|_| [OLD_GENERATIONS, COPIES]))
                 .map(str::to_owned)
                 .collect(),
         }

@@ -155,7 +155,7 @@ impl Contract {
 }
 
 fn fault_of(location: &'static str, field: &str, message: String) -> FieldFault {
-    FieldFault { location, field: field.to_owned(), message }
+    FieldFault::new(location, field, message)
 }
 
 /// A parameter's text as the type its schema names; what cannot be read stays text and fails the check.
@@ -221,7 +221,8 @@ pub async fn enforce(
     };
     let mut checked = app.contract.parameter_faults(operation, &path, &parts)?;
     if let Some(spec) = &operation.body {
-        let bytes = read_body(body, app.server.body_limit_bytes, app.server.body_timeout_secs).await?;
+        let server = app.server();
+        let bytes = read_body(body, server.body_limit_bytes, server.body_timeout_secs).await?;
         checked.body = app.contract.body(spec, &parts, &bytes)?;
     }
     parts.extensions.insert(checked);

@@ -11,7 +11,7 @@ use super::App;
 pub async fn allow(State(app): State<App>, request: Request, next: Next) -> Response {
     let origin = request.headers().get(header::ORIGIN).cloned();
     let listed =
-        |origin: &HeaderValue| app.server.cors_origins.iter().any(|known| known.as_bytes() == origin.as_bytes());
+        |origin: &HeaderValue| app.server().cors_origins.iter().any(|known| known.as_bytes() == origin.as_bytes());
     let Some(origin) = origin.filter(listed) else { return next.run(request).await };
     let asks =
         request.method() == Method::OPTIONS && request.headers().contains_key(header::ACCESS_CONTROL_REQUEST_METHOD);

@@ -32,6 +32,9 @@ static SECURITY: [(HeaderName, &str); 7] = [
     (HeaderName::from_static("cross-origin-opener-policy"), "same-origin"),
 ];
 
+/// For a year. Names below this one may be other people's.
+const HSTS: HeaderValue = HeaderValue::from_static("max-age=31536000");
+
 /// The id of the request, for whoever logs.
 #[derive(Debug, Clone)]
 pub struct RequestId(pub String);
@@ -50,7 +53,11 @@ pub async fn around(State(app): State<App>, mut request: Request, next: Next) ->
         Ok(()) => next.run(request).instrument(span.clone()).await,
         Err(problem) => problem.into_response(),
     };
-    let response = finish(response, &id, for_people.then_some(language));
+    let mut response = finish(response, &id, for_people.then_some(language));
+    // At a proxy that adds TLS, it is for the proxy to say.
+    if app.server().tls.is_some() {
+        response.headers_mut().entry(header::STRICT_TRANSPORT_SECURITY).or_insert(HSTS);
+    }
     let status = response.status().as_u16();
     let elapsed = started.elapsed();
     app.daemon.metrics().api.answered(&route, known_method(&method), status, elapsed);
@@ -125,15 +132,16 @@ fn known_method(method: &Method) -> &str {
 /// On loopback only names of this machine are answered to: a page of another site that points its own name here would
 /// otherwise count as ours.
 fn right_host(app: &App, request: &Request) -> Result<(), Problem> {
-    if !app.server.on_loopback() {
+    let server = app.server();
+    if !server.on_loopback() {
         return Ok(());
     }
     let asked = asked_host(request.headers(), request.uri()).unwrap_or_default();
     let name = host_name(asked);
-    let own = app.server.listen.ip().to_string();
-    let public = app.server.public_url.as_ref().and_then(url::Url::host_str);
+    let own = server.listen.ip().to_string();
+    let public = server.public_url.as_ref().and_then(url::Url::host_str);
     let known = ["localhost", "127.0.0.1", "::1", own.as_str()].into_iter().chain(public);
-    let mut known = known.chain(app.server.allowed_hosts.iter().map(String::as_str));
+    let mut known = known.chain(server.allowed_hosts.iter().map(String::as_str));
     if known.any(|known| known.trim_matches(['[', ']']).eq_ignore_ascii_case(name)) {
         return Ok(());
     }

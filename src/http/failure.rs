@@ -4,6 +4,8 @@ use tracing::{error, warn};
 
 use super::problem::{Code, FieldFault, Problem};
 use crate::config::Faults;
+use crate::daemon::ReloadError;
+use crate::daemon::reload::fixed_message;
 use crate::daemon::requests::RequestError;
 use crate::ledger::LedgerError;
 use crate::store::StoreError;
@@ -15,11 +17,11 @@ use crate::warehouse;
 pub fn of_store(error: &StoreError) -> Problem {
     match error {
         StoreError::Unknown { what, key } => Problem::not_found(what, key),
-        StoreError::Cursor(_) => Problem::unprocessable(vec![FieldFault {
-            location: "query",
-            field: "cursor".to_owned(),
-            message: "is not a cursor of this list; take next_cursor of a page, or leave it out".to_owned(),
-        }]),
+        StoreError::Cursor(_) => Problem::unprocessable(vec![FieldFault::new(
+            "query",
+            "cursor",
+            "is not a cursor of this list; take next_cursor of a page, or leave it out",
+        )]),
         _ => {
             error!(error = %error, "The state cannot be reached");
             Problem::new(Code::Unavailable).retry_after(5)
@@ -44,6 +46,36 @@ impl From<RequestError> for Problem {
             RequestError::Store(error) => of_store(&error),
             other => Self::new(Code::Unprocessable).detail(other.to_string()),
         }
+    }
+}
+
+impl From<ReloadError> for Problem {
+    fn from(error: ReloadError) -> Self {
+        let found = match error {
+            ReloadError::Faults(found) => found,
+            ReloadError::Environment(error) => {
+                return Self::config_faulty(vec![FieldFault::new("config", ".env", format!("{error:#}"))]);
+            }
+            ReloadError::Fixed(changes) => {
+                let told = changes.iter().map(|change| FieldFault {
+                    hint: Some("restart the daemon, or set it back".to_owned()),
+                    ..FieldFault::new("config", &change.key, fixed_message(change))
+                });
+                let errors: Vec<FieldFault> = told.collect();
+                let keys: Vec<&str> = errors.iter().map(|fault| fault.field.as_str()).collect();
+                let detail = format!("{} cannot change while the daemon runs; nothing was changed", keys.join(", "));
+                return Self { errors, ..Self::new(Code::RestartNeeded).detail(detail) };
+            }
+        };
+        let file = found.path.file_name().map_or_else(|| "the file".into(), |name| name.to_string_lossy());
+        let told = found.faults.iter().map(|fault| FieldFault {
+            hint: Some(match fault.line {
+                Some(line) => format!("correct it in line {line} of {file}"),
+                None => format!("correct it in {file}, or where else it is set"),
+            }),
+            ..FieldFault::new("config", &fault.key, &fault.message)
+        });
+        Self::config_faulty(told.collect())
     }
 }
 

@@ -32,9 +32,7 @@ pub async fn valid_tokens(daemon: &Daemon) -> anyhow::Result<usize> {
     let text = read(source, &loaded).with_context(|| format!("server.first_token ({source})"))?;
     let text = text.expose_secret();
     let id = token::id_of(text).with_context(|| {
-        format!(
-            "server.first_token ({source}) is no token: write rvl_, 12 hexadecimal digits, _ and 64 more, all random"
-        )
+        format!("server.first_token ({source}) is no token: put there what `reveil token draw` prints")
     })?;
     let now = daemon.clock().now();
     let first = ApiToken {

@@ -21,29 +21,80 @@ const MOST_KEYS: usize = 20_000;
 /// See the module.
 #[derive(Debug)]
 pub struct Limits {
+    /// What they were made for.
+    bounds: Bounds,
     /// Calls of each token.
-    pub tokens: Buckets<String>,
+    pub tokens: Arc<Buckets<String>>,
     /// Calls that need no token, of each address.
-    pub addresses: Buckets<IpAddr>,
+    pub addresses: Arc<Buckets<IpAddr>>,
     /// Calls without a valid token, of each address.
-    pub failures: Buckets<IpAddr>,
+    pub failures: Arc<Buckets<IpAddr>>,
     pub requests: Arc<Semaphore>,
     pub streams: Arc<Semaphore>,
     pub plans: Arc<Semaphore>,
 }
 
+/// The settings that limits come from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Bounds {
+    per_second: u32,
+    burst: u32,
+    requests: usize,
+    streams: usize,
+    plans: usize,
+}
+
+impl Bounds {
+    fn of(server: &ServerConfig) -> Self {
+        Self {
+            per_second: server.rate_limit.per_second,
+            burst: server.rate_limit.burst,
+            requests: server.max_concurrent_requests,
+            streams: server.max_event_streams,
+            plans: server.max_concurrent_plans,
+        }
+    }
+}
+
 impl Limits {
     pub fn new(server: &ServerConfig) -> Self {
-        let rate = server.rate_limit;
-        let buckets = |part: u32| (rate.per_second / part, rate.burst / part);
+        let bounds = Bounds::of(server);
+        let buckets = |part: u32| (bounds.per_second / part, bounds.burst / part);
         Self {
-            tokens: Buckets::new(buckets(1)),
-            addresses: Buckets::new(buckets(1)),
-            failures: Buckets::new(buckets(10)),
-            requests: Arc::new(Semaphore::new(server.max_concurrent_requests)),
-            streams: Arc::new(Semaphore::new(server.max_event_streams)),
-            plans: Arc::new(Semaphore::new(server.max_concurrent_plans)),
+            tokens: Arc::new(Buckets::new(buckets(1))),
+            addresses: Arc::new(Buckets::new(buckets(1))),
+            failures: Arc::new(Buckets::new(buckets(10))),
+            requests: Arc::new(Semaphore::new(bounds.requests)),
+            streams: Arc::new(Semaphore::new(bounds.streams)),
+            plans: Arc::new(Semaphore::new(bounds.plans)),
+            bounds,
         }
+    }
+
+    /// Whether they are what `server` asks for.
+    pub fn are_of(&self, server: &ServerConfig) -> bool {
+        self.bounds == Bounds::of(server)
+    }
+
+    /// For a changed configuration. What did not change keeps its count; of what did, those that are under way do not
+    /// count towards the new limit.
+    #[must_use]
+    pub fn changed(&self, server: &ServerConfig) -> Self {
+        let (mut new, old) = (Self::new(server), self.bounds);
+        if (new.bounds.per_second, new.bounds.burst) == (old.per_second, old.burst) {
+            new.tokens = Arc::clone(&self.tokens);
+            new.addresses = Arc::clone(&self.addresses);
+            new.failures = Arc::clone(&self.failures);
+        }
+        let kept = [
+            (&mut new.requests, &self.requests, new.bounds.requests == old.requests),
+            (&mut new.streams, &self.streams, new.bounds.streams == old.streams),
+            (&mut new.plans, &self.plans, new.bounds.plans == old.plans),
+        ];
+        for (new, old, _) in kept.into_iter().filter(|(.., same)| *same) {
+            *new = Arc::clone(old);
+        }
+        new
     }
 
     /// # Errors
@@ -155,6 +206,21 @@ mod tests {
         assert_eq!(refused.code, Code::TooManyRequests);
         assert!(refused.headers.iter().any(|(name, value)| name == "retry-after" && value == "1"));
         assert!(buckets.take(&b).is_ok());
+    }
+
+    #[test]
+    fn what_a_reload_leaves_as_it_was_keeps_its_count() {
+        let server = ServerConfig::default();
+        let before = Limits::new(&server);
+        let held = Limits::permit(&before.plans, "plans").unwrap();
+        let after = ServerConfig { max_event_streams: 1, ..server.clone() };
+        assert!(before.are_of(&server) && !before.are_of(&after));
+        let limits = before.changed(&after);
+        assert!(limits.are_of(&after));
+        assert_eq!((limits.plans.available_permits(), limits.streams.available_permits()), (1, 1));
+        assert!(Arc::ptr_eq(&limits.tokens, &before.tokens));
+        drop(held);
+        assert_eq!(limits.plans.available_permits(), 2);
     }
 
     #[test]

@@ -6,6 +6,7 @@
 
 pub mod api;
 pub mod auth;
+pub(crate) mod certificate;
 pub mod contract;
 pub mod cors;
 pub mod edge;
@@ -22,7 +23,7 @@ pub mod serve;
 pub mod slow;
 
 use std::ops::Deref;
-use std::sync::Arc;
+use std::sync::{Arc, RwLock};
 
 use axum::Router;
 use axum::extract::{MatchedPath, Request, State};
@@ -34,7 +35,7 @@ use tower_http::catch_panic::CatchPanicLayer;
 pub use serve::{Bound, bind, serve};
 
 use crate::config::ServerConfig;
-use crate::daemon::Daemon;
+use crate::daemon::{Daemon, Loaded};
 use contract::Contract;
 use limits::Limits;
 
@@ -48,12 +49,12 @@ pub struct Shared {
     pub daemon: Arc<Daemon>,
     /// Set when the process is to end.
     pub stopping: CancellationToken,
-    pub server: ServerConfig,
     pub contract: Contract,
     /// The OpenAPI document as it is served.
     pub document: String,
-    pub limits: Limits,
+    limits: RwLock<Arc<Limits>>,
     pub held: api::HeldCache,
+    pub probed: api::Probed,
 }
 
 impl Deref for App {
@@ -64,24 +65,54 @@ impl Deref for App {
 }
 
 impl App {
-    /// Limits and addresses stay as they are until a restart.
     pub fn new(daemon: Arc<Daemon>, stopping: CancellationToken) -> Self {
-        let server = daemon.loaded().config.server.clone();
+        let limits = Limits::new(&daemon.loaded().config.server);
         let document = openapi::document();
         Self(Arc::new(Shared {
             contract: Contract::new(&document),
             document: document.to_string(),
-            limits: Limits::new(&server),
+            limits: RwLock::new(Arc::new(limits)),
             held: api::HeldCache::default(),
-            server,
+            probed: api::Probed::default(),
             daemon,
             stopping,
         }))
     }
 
+    /// `[server]` as it is in force now. What changes only with a restart stays as it was at the start.
+    pub fn server(&self) -> Server {
+        Server(self.daemon.loaded())
+    }
+
+    /// Buckets and room, for the configuration of this moment.
+    pub fn limits(&self) -> Arc<Limits> {
+        let server = self.server();
+        let known = Arc::clone(&self.limits.read().expect("no panic while held"));
+        if known.are_of(&server) {
+            return known;
+        }
+        let mut known = self.limits.write().expect("no panic while held");
+        if !known.are_of(&server) {
+            *known = Arc::new(known.changed(&server));
+        }
+        Arc::clone(&known)
+    }
+
     /// Whether browsers reach it through TLS, here or at the proxy before it.
     pub fn secure(&self) -> bool {
-        self.server.tls.is_some() || self.server.public_url.as_ref().is_some_and(|url| url.scheme() == "https")
+        let server = self.server();
+        server.tls.is_some() || server.public_url.as_ref().is_some_and(|url| url.scheme() == "https")
+    }
+}
+
+/// See [`App::server`]. A request that holds it sees one configuration from beginning to end.
+#[derive(Debug, Clone)]
+pub struct Server(Arc<Loaded>);
+
+impl Deref for Server {
+    type Target = ServerConfig;
+    fn deref(&self) -> &ServerConfig {
+        &self.0.config.server
     }
 }
 
@@ -104,10 +135,11 @@ pub fn router(app: &App) -> Router {
 /// Answers so many at a time and no more. Streams stay open and have a number of their own.
 async fn bounded(State(app): State<App>, request: Request, next: Next) -> Response {
     let operation = app.contract.operation(request.method(), request.extensions().get::<MatchedPath>());
-    if operation.is_some_and(|operation| operation.streams) {
+    // Whoever watches over the process must hear of it, however many ask for something else.
+    if operation.is_some_and(|operation| operation.streams) || auth::is_probe(request.uri().path()) {
         return next.run(request).await;
     }
-    match Limits::permit(&app.limits.requests, "requests") {
+    match Limits::permit(&app.limits().requests, "requests") {
         Ok(_permit) => next.run(request).await,
         Err(problem) => problem.into_response(),
     }

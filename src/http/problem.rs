@@ -24,10 +24,12 @@ pub enum Code {
     AudienceBusy,
     RunEnded,
     NotYet,
+    RestartNeeded,
     GuardRefused,
     KeyInUse,
     KeyReused,
     Unprocessable,
+    ConfigFaulty,
     PayloadTooLarge,
     UnsupportedMediaType,
     WrongHost,
@@ -55,7 +57,7 @@ const fn facts(code: Code, status: StatusCode, title: &'static str, hint: &'stat
 }
 
 /// In the order of their status, so that the first of a status stands for it.
-static FACTS: [Facts; 28] = [
+static FACTS: [Facts; 30] = [
     facts(
         Code::MalformedRequest,
         StatusCode::BAD_REQUEST,
@@ -114,6 +116,12 @@ static FACTS: [Facts; 28] = [
     facts(Code::RunEnded, StatusCode::CONFLICT, "The run has ended", "only queued and running runs can be cancelled"),
     facts(Code::NotYet, StatusCode::CONFLICT, "Nothing can be said yet", "come back when a run has ended"),
     facts(
+        Code::RestartNeeded,
+        StatusCode::CONFLICT,
+        "The configuration changes what the process stands on",
+        "restart the daemon, or set the keys in `errors` back and reload again",
+    ),
+    facts(
         Code::GuardRefused,
         StatusCode::CONFLICT,
         "A guard refused",
@@ -148,6 +156,12 @@ static FACTS: [Facts; 28] = [
         StatusCode::UNPROCESSABLE_ENTITY,
         "The request is understood and cannot be carried out",
         "`errors` says what would have to change",
+    ),
+    facts(
+        Code::ConfigFaulty,
+        StatusCode::UNPROCESSABLE_ENTITY,
+        "The configuration has faults",
+        "`errors` lists every fault; correct the file and reload again",
     ),
     facts(
         Code::KeyReused,
@@ -236,15 +250,25 @@ impl Code {
 /// One thing wrong with a request.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 pub struct FieldFault {
-    /// Where: `body`, `query`, `path` or `header`.
+    /// Where: `body`, `query`, `path`, `header`, or `config` for the daemon's own configuration.
     #[schema(example = "body")]
     pub location: &'static str,
-    /// JSON pointer into the body, or the parameter's name; empty for the whole.
+    /// JSON pointer into the body, the parameter's name, or the key of the configuration; empty for the whole.
     #[schema(example = "/destinations/0")]
     pub field: String,
     /// What is wrong, and what would do.
     #[schema(example = "is not a field of this request; it takes as_of, destinations")]
     pub message: String,
+    /// What to do, where that is not the same for all.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(required = false, example = "write it as in /v1/openapi.json")]
+    pub hint: Option<String>,
+}
+
+impl FieldFault {
+    pub fn new(location: &'static str, field: impl Into<String>, message: impl Into<String>) -> Self {
+        Self { location, field: field.into(), message: message.into(), hint: None }
+    }
 }
 
 /// See the module.
@@ -300,6 +324,10 @@ impl Problem {
     /// Of the right form, and impossible all the same.
     pub fn unprocessable(errors: Vec<FieldFault>) -> Self {
         Self { code: Code::Unprocessable, ..Self::invalid(errors) }
+    }
+    /// Of the daemon's own configuration; nothing of it was taken.
+    pub fn config_faulty(errors: Vec<FieldFault>) -> Self {
+        Self { code: Code::ConfigFaulty, ..Self::invalid(errors) }
     }
     #[must_use]
     pub fn detail(mut self, detail: impl Into<String>) -> Self {

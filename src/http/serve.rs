@@ -1,20 +1,19 @@
 //! Binds, serves, and ends when the process is asked to.
 
 use std::net::{SocketAddr, TcpListener};
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use axum_server::tls_rustls::{RustlsAcceptor, RustlsConfig};
+use axum_server::tls_rustls::RustlsAcceptor;
 use axum_server::{Handle, Server};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
+use super::certificate::{Certificate, Shown};
 use super::slow::Door;
 use super::{App, exposure, first, router};
-use crate::config::server::TlsConfig;
 use crate::daemon::Daemon;
 
 /// Requests that run when the process is asked to end get this long.
@@ -35,7 +34,7 @@ pub struct Bound {
 /// Where strangers could come in, an address that is taken, a certificate that cannot be used.
 pub async fn bind(daemon: Arc<Daemon>, stopping: CancellationToken) -> anyhow::Result<Bound> {
     let app = App::new(daemon, stopping.clone());
-    let server = &app.server;
+    let server = &app.server();
     exposure::check(server, first::valid_tokens(&app.daemon).await?)?;
     if server.insecure && !server.on_loopback() && server.tls.is_none() {
         warn!(listen = %server.listen, "Listening without TLS; a proxy has to add it");
@@ -60,7 +59,9 @@ pub async fn bind(daemon: Arc<Daemon>, stopping: CancellationToken) -> anyhow::R
     let task = match &server.tls {
         None => tokio::spawn(bounded(plain.acceptor(door), handle, &app).serve(service)),
         Some(tls) => {
-            let acceptor = RustlsAcceptor::new(tls_config(tls, &app.daemon.loaded().base_dir).await?).acceptor(door);
+            let shown = Shown::new(Certificate::read(tls, &app.daemon.loaded().base_dir).await.context("server.tls")?);
+            let acceptor = RustlsAcceptor::new(shown.listener()).acceptor(door);
+            app.daemon.shows(shown);
             tokio::spawn(bounded(plain.acceptor(acceptor), handle, &app).serve(service))
         }
     };
@@ -79,23 +80,10 @@ pub async fn serve(daemon: Arc<Daemon>, stopping: CancellationToken) -> anyhow::
 
 /// With the bounds on clients that do not speak.
 fn bounded<A>(mut server: Server<SocketAddr, A>, handle: Handle<SocketAddr>, app: &App) -> Server<SocketAddr, A> {
-    let within = Duration::from_secs(app.server.header_timeout_secs);
+    let within = Duration::from_secs(app.server().header_timeout_secs);
     server.http_builder().http1().header_read_timeout(within).max_headers(64);
     // One line per scanner would fill the log.
     let not_taken =
         |_: Option<&SocketAddr>, error: &std::io::Error| debug!(error = %error, "A connection was not taken");
     server.handle(handle).first_request_timeout(within).accept_error_handler(not_taken)
-}
-
-async fn tls_config(tls: &TlsConfig, base_dir: &Path) -> anyhow::Result<RustlsConfig> {
-    // Another part of the process may have chosen before, and then the same.
-    let _ = rustls::crypto::ring::default_provider().install_default();
-    let (cert, key) = (base_dir.join(&tls.cert), base_dir.join(&tls.key));
-    RustlsConfig::from_pem_file(&cert, &key).await.with_context(|| {
-        format!(
-            "server.tls: {} and {} are not a PEM certificate chain and its private key, or cannot be read",
-            cert.display(),
-            key.display()
-        )
-    })
 }

@@ -122,6 +122,23 @@ impl Ledgers {
     }
 }
 
+impl Ledgers {
+    /// Drops what nobody needs any more of shared ledgers: generations that were followed a day ago from the store, and
+    /// what is older than the store's from this machine's copies. What was erased elsewhere is gone here then.
+    ///
+    /// # Errors
+    /// Files, the store.
+    pub fn tidy(&self) -> Result<()> {
+        let Some(shared) = &self.shared else { return Ok(()) };
+        for audience in shared.objects.list("ledgers")?.folders {
+            for destination in shared.objects.list(&format!("ledgers/{audience}"))?.folders {
+                shared.ledger(&audience, &destination)?.tidy(&self.copies.join(&audience).join(&destination))?;
+            }
+        }
+        Ok(())
+    }
+}
+
 /// Names of the directories in `dir`; none when there is no such.
 fn directories(dir: &Path) -> Result<Vec<String>> {
     let entries = match std::fs::read_dir(dir) {

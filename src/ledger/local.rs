@@ -1,7 +1,7 @@
 //! A ledger that lives on this machine alone: a directory with a lock and a manifest that names the valid files.
 
 use std::fs::{self, File, TryLockError};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
@@ -159,14 +159,24 @@ pub(super) fn write_manifest(dir: &Path, generation: u64, next_seq: u64) -> Resu
 
 /// Removes files of other generations and temporary ones, which only a crash leaves.
 pub(super) fn remove_strays(dir: &Path, generation: &Generation) -> Result<()> {
+    strays(dir, generation)?.iter().try_for_each(|path| disk::remove(path))
+}
+
+/// Whether there is something for [`remove_strays`].
+pub(super) fn has_strays(dir: &Path, generation: &Generation) -> Result<bool> {
+    Ok(!strays(dir, generation)?.is_empty())
+}
+
+fn strays(dir: &Path, generation: &Generation) -> Result<Vec<PathBuf>> {
+    let mut strays = Vec::new();
     let kept = [generation.base_path(dir), generation.journal_path(dir)];
     for entry in fs::read_dir(dir).map_err(LedgerError::io("list", dir))? {
         let path = entry.map_err(LedgerError::io("list", dir))?.path();
         let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
         let ours = ["base-", "journal-", spill::PREFIX].iter().any(|prefix| name.starts_with(prefix));
         if (ours && !kept.contains(&path)) || name == format!("{MANIFEST}.new") {
-            disk::remove(&path)?;
+            strays.push(path);
         }
     }
-    Ok(())
+    Ok(strays)
 }

@@ -1,7 +1,8 @@
 //! Which alerts stand, since when, and when somebody was told.
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, Utc};
 
+use super::jobs::NewJob;
 use super::sql::sql;
 use super::{Store, StoreError};
 
@@ -14,6 +15,15 @@ pub struct AlertState {
     pub since: DateTime<Utc>,
     #[sqlx(try_from = "super::sql::Cell")]
     pub last_sent_at: Option<DateTime<Utc>>,
+}
+
+/// What came of [`Store::raise_alert`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Raised {
+    /// The state is another than before, and this caller is the one who says so.
+    pub is_new: bool,
+    /// A job was put in the queue that tells of it.
+    pub queued: bool,
 }
 
 impl Store {
@@ -30,32 +40,44 @@ impl Store {
         self.fetch_all(sql("SELECT key, state, since, last_sent_at FROM alert_state ORDER BY key")).await
     }
 
-    /// Sets an alert's state. True: it is for this caller to tell somebody, and for no other replica: the state is
-    /// new, or it stands and nobody was told for `remind_after`. When telling fails, call [`Self::alert_unsent`].
+    /// Sets an alert's state and queues the job that tells of it, both or neither. A state that stands already is left
+    /// as it is; its job is queued again only while nobody was told, and unless it is there.
     ///
     /// # Errors
     /// The database's.
-    pub async fn alert_due(
+    pub async fn raise_alert(
         &self,
         key: &str,
         state: &str,
-        remind_after: Option<TimeDelta>,
+        job: Option<&NewJob>,
         now: DateTime<Utc>,
-    ) -> Result<bool, StoreError> {
-        let upsert = sql("INSERT INTO alert_state (key, state, since, last_sent_at) VALUES ($1, $2, $3, $3)
-             ON CONFLICT (key) DO UPDATE SET state = excluded.state, last_sent_at = excluded.last_sent_at,
-                since = CASE WHEN alert_state.state = excluded.state THEN alert_state.since ELSE excluded.since END
-             WHERE alert_state.state <> excluded.state OR alert_state.last_sent_at IS NULL
-                OR alert_state.last_sent_at <= $4");
-        let remind = remind_after.map(|after| now - after);
-        Ok(self.execute(upsert.bind(key).bind(state).bind(now).bind(remind)).await? > 0)
+    ) -> Result<Raised, StoreError> {
+        let mut tx = self.begin().await?;
+        let upsert = sql("INSERT INTO alert_state (key, state, since, last_sent_at) VALUES ($1, $2, $3, NULL)
+             ON CONFLICT (key) DO UPDATE SET state = excluded.state, since = excluded.since, last_sent_at = NULL
+             WHERE alert_state.state <> excluded.state");
+        let is_new = tx.execute(upsert.bind(key).bind(state).bind(now)).await? > 0;
+        let mut raised = Raised { is_new, queued: false };
+        if !is_new {
+            let untold = sql("SELECT key FROM alert_state WHERE key = $1 AND last_sent_at IS NULL");
+            let untold: Option<(String,)> = tx.fetch_optional(untold.bind(key)).await?;
+            if untold.is_none() {
+                return Ok(raised);
+            }
+        }
+        if let Some(job) = job {
+            raised.queued = self.enqueue_in(&mut tx, job, now).await?.fresh;
+        }
+        tx.commit().await?;
+        Ok(raised)
     }
 
-    /// Nobody could be told: the next [`Self::alert_due`] is true again.
+    /// Somebody was told of that state.
     ///
     /// # Errors
     /// The database's.
-    pub async fn alert_unsent(&self, key: &str) -> Result<(), StoreError> {
-        self.execute(sql("UPDATE alert_state SET last_sent_at = NULL WHERE key = $1").bind(key)).await.map(drop)
+    pub async fn alert_told(&self, key: &str, state: &str, now: DateTime<Utc>) -> Result<(), StoreError> {
+        let update = sql("UPDATE alert_state SET last_sent_at = $3 WHERE key = $1 AND state = $2");
+        self.execute(update.bind(key).bind(state).bind(now)).await.map(drop)
     }
 }

@@ -90,6 +90,16 @@ impl Store {
         Ok(page(rows, limit, |request| Cursor { at: stamp(request.requested_at), id: request.id.clone() }))
     }
 
+    /// How many requests were made before `before` and are not done yet.
+    ///
+    /// # Errors
+    /// The database's.
+    pub async fn forget_requests_open_before(&self, before: DateTime<Utc>) -> Result<u64, StoreError> {
+        let query = sql("SELECT COUNT(*) FROM forget_request WHERE state <> 'erased' AND requested_at < $1");
+        let count: Option<(i64,)> = self.fetch_optional(query.bind(before)).await?;
+        Ok(count.map_or(0, |(count,)| u64::try_from(count).unwrap_or(0)))
+    }
+
     /// # Errors
     /// The database's.
     pub async fn set_forget_state(&self, id: &str, state: &str, detail: &Value) -> Result<(), StoreError> {

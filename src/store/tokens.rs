@@ -1,5 +1,7 @@
 //! Tokens that open the API: names, roles and a hash each. The token itself is shown once and kept nowhere.
 
+use std::collections::BTreeMap;
+
 use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::Value;
 
@@ -28,6 +30,39 @@ impl ApiToken {
     pub fn is_valid(&self, now: DateTime<Utc>) -> bool {
         self.revoked_at.is_none() && self.expires_at.is_none_or(|expiry| now < expiry)
     }
+}
+
+/// When whoever uses the tokens of a name can no longer call.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TokenExpiry {
+    pub name: String,
+    pub role: String,
+    pub expires_at: DateTime<Utc>,
+}
+
+/// What ran out longer ago than this was given up, not forgotten.
+const FORGOTTEN_FOR: TimeDelta = TimeDelta::days(7);
+
+/// The end of each name's tokens, the first to end first. One that is replaced by another of the same name before it ends
+/// is not among them; neither is a revoked one.
+pub fn expiries(tokens: &[ApiToken], now: DateTime<Utc>) -> Vec<TokenExpiry> {
+    let mut latest: BTreeMap<&str, &ApiToken> = BTreeMap::new();
+    for token in tokens.iter().filter(|token| token.revoked_at.is_none()) {
+        let later = |known: &&mut &ApiToken| {
+            token.expires_at.is_none_or(|end| known.expires_at.is_some_and(|known| known < end))
+        };
+        match latest.get_mut(token.name.as_str()).filter(later) {
+            Some(known) => *known = token,
+            None => drop(latest.entry(&token.name).or_insert(token)),
+        }
+    }
+    let ends = |token: &ApiToken| {
+        let expires_at = token.expires_at.filter(|end| *end > now - FORGOTTEN_FOR)?;
+        Some(TokenExpiry { name: token.name.clone(), role: token.role.clone(), expires_at })
+    };
+    let mut expiries: Vec<TokenExpiry> = latest.into_values().filter_map(ends).collect();
+    expiries.sort_by(|a, b| (a.expires_at, &a.name).cmp(&(b.expires_at, &b.name)));
+    expiries
 }
 
 #[derive(sqlx::FromRow)]
@@ -123,5 +158,39 @@ impl Store {
     pub async fn revoke_token(&self, id: &str, now: DateTime<Utc>) -> Result<bool, StoreError> {
         let update = sql("UPDATE api_token SET revoked_at = $2 WHERE id = $1 AND revoked_at IS NULL");
         Ok(self.execute(update.bind(id).bind(now)).await? > 0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_ends_when_its_last_token_does() {
+        let now = DateTime::UNIX_EPOCH + TimeDelta::days(1_000);
+        let token = |name: &str, days: Option<i64>, revoked: bool| ApiToken {
+            id: "t".into(),
+            name: name.into(),
+            role: "viewer".into(),
+            audiences: None,
+            hash: "h".into(),
+            created_at: now,
+            expires_at: days.map(|days| now + TimeDelta::days(days)),
+            last_used_at: None,
+            revoked_at: revoked.then_some(now),
+        };
+        let tokens = [
+            token("airflow", Some(5), false),
+            token("renewed", Some(90), false),
+            token("renewed", Some(2), false),
+            token("endless", Some(3), false),
+            token("endless", None, false),
+            token("revoked", Some(1), true),
+            token("just over", Some(-1), false),
+            token("long over", Some(-40), false),
+        ];
+        let ends: Vec<(String, i64)> =
+            expiries(&tokens, now).into_iter().map(|end| (end.name, (end.expires_at - now).num_days())).collect();
+        assert_eq!(ends, [("just over".into(), -1), ("airflow".into(), 5), ("renewed".into(), 90)]);
     }
 }

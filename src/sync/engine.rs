@@ -271,7 +271,7 @@ impl Engine {
         Ok((gathered.funnel, reports))
     }
 
-    /// Remembers who was sent and who was withheld, for measuring later. Failing at it fails no run: what was sent is
+    /// Remembers who was sent and who was withheld, for measuring later, but nobody who asked to be forgotten. Failing at it fails no run: what was sent is
     /// sent, and the next run remembers the same people.
     fn record_assignment(
         &self,
@@ -285,6 +285,10 @@ impl Engine {
         // From `as_of` on both arms are fixed; a run for an earlier day is measured from that day.
         let day = assignment::day_of(self.clock.now().min(selection.as_of));
         let recorded = tokio::task::block_in_place(|| {
+            // Who was only ever withheld is in no ledger: an e-mail leads to their entry when their row is met.
+            if !gathered.forgotten.is_empty() {
+                assignment::erase(&self.ledgers, &selection.audience, |key| gathered.forgotten.contains(&key))?;
+            }
             record_run(&self.ledgers, &selection.audience, &draws, gathered, &delivered, day)
         });
         if let Err(error) = recorded {

@@ -4,12 +4,13 @@
 //! must not be uploaded for somebody else, and a holdout keeps whole households back. Raw identifiers live inside
 //! one call of [`Gatherer::batch`]; what leaves it is digests.
 
+use std::collections::HashSet;
 use std::io::{Read as _, Seek as _, Write as _};
 use std::path::Path;
 
 use arrow_array::RecordBatch;
 use reveil_sdk::identifier::{CanonicalPerson, Canonicaliser, IdentifierTable, Preparer, Slot};
-use reveil_sdk::{IdentifierKind, MemberBuf};
+use reveil_sdk::{IdentifierKind, MemberBuf, MemberKey};
 
 use super::control::RunControl;
 use super::eligibility::{Excluded, Rules};
@@ -60,6 +61,8 @@ pub struct Gathered {
     /// `None` when nobody is withheld.
     pub holdout: Option<Holdout>,
     pub identifiers: IdentifierCounter,
+    /// Customers who asked to be forgotten, by whatever they hold. Few enough for memory.
+    pub forgotten: HashSet<MemberKey>,
 }
 
 struct PerDestination {
@@ -83,6 +86,7 @@ pub struct Gatherer<'a> {
     temp: &'a Path,
     funnel: Funnel,
     identifier_counter: IdentifierCounter,
+    forgotten: HashSet<MemberKey>,
     index: u32,
     // Reused from row to row.
     person: CanonicalPerson,
@@ -137,6 +141,7 @@ impl<'a> Gatherer<'a> {
             temp,
             funnel: Funnel::default(),
             identifier_counter: IdentifierCounter::default(),
+            forgotten: HashSet::new(),
             index: 0,
             person: CanonicalPerson::new(),
             members: MemberBuf::new(),
@@ -181,7 +186,10 @@ impl<'a> Gatherer<'a> {
         if !self.suppression.is_empty() {
             // By everything they hold: who asked to be forgotten may return under another id.
             reader.with_person(row, false, &mut self.cells, |raw| canonicaliser.person(raw, person));
-            facts.erasure |= self.suppression.covers(key, person);
+            if self.suppression.covers(key, person) {
+                facts.erasure = true;
+                self.forgotten.insert(key);
+            }
         }
         let judged = self.rules.judge(&facts);
         let role = match (state, &judged) {
@@ -280,7 +288,14 @@ impl<'a> Gatherer<'a> {
                 })
             })
             .collect::<Result<_, SyncError>>()?;
-        Ok(Gathered { funnel: self.funnel, destinations, identity, holdout, identifiers: self.identifier_counter })
+        Ok(Gathered {
+            funnel: self.funnel,
+            destinations,
+            identity,
+            holdout,
+            identifiers: self.identifier_counter,
+            forgotten: self.forgotten,
+        })
     }
 }
 

@@ -14,6 +14,7 @@ use prometheus_client::registry::{Registry, Unit};
 use reveil_sdk::ErrorKind;
 
 use super::api_metrics::ApiMetrics;
+use super::exposition::{Format, classic};
 use super::memory::ResidentMemory;
 use crate::transport::Meter;
 
@@ -75,6 +76,14 @@ pub struct DestinationLabel {
     pub destination: String,
 }
 
+/// One of the two is empty, which is as if it were not there.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct CredentialLabels {
+    pub destination: String,
+    /// The name of a token of the API.
+    pub token: String,
+}
+
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct OutcomeLabel {
     pub outcome: &'static str,
@@ -105,8 +114,9 @@ pub struct Metrics {
     pub match_rate_high: Family<PlaceLabels, Float>,
     pub last_success: Family<AudienceLabel, Gauge>,
     pub stale_after: Family<AudienceLabel, Gauge>,
-    pub credential_expiry: Family<DestinationLabel, Gauge>,
+    pub credential_expiry: Family<CredentialLabels, Gauge>,
     pub destination_up: Family<DestinationLabel, Gauge>,
+    pub overdue_erasures: Gauge,
     pub fired: Family<KindLabel, Counter>,
     pub missed: Family<KindLabel, Counter>,
     pub reloads: Family<OutcomeLabel, Counter>,
@@ -143,6 +153,7 @@ impl Default for Metrics {
             stale_after: Family::default(),
             credential_expiry: Family::default(),
             destination_up: Family::default(),
+            overdue_erasures: Gauge::default(),
             fired: Family::default(),
             missed: Family::default(),
             reloads: Family::default(),
@@ -184,27 +195,29 @@ impl Metrics {
         registry.register_with_unit("audience_last_success_timestamp", help, Unit::Seconds, self.last_success.clone());
         let help = "Without a successful run for longer than this the audience is stale";
         registry.register_with_unit("audience_stale_after", help, Unit::Seconds, self.stale_after.clone());
-        let help = "When the destination's credential expires";
+        let help = "When the credential of a destination, or a token of the API, expires";
         registry.register_with_unit("credential_expiry_timestamp", help, Unit::Seconds, self.credential_expiry.clone());
         let help = "Whether the destination answered its latest check";
         registry.register("destination_up", help, self.destination_up.clone());
+        let help = "Requests to be forgotten that are older than a day and not done";
+        registry.register("forget_overdue_requests", help, self.overdue_erasures.clone());
         registry.register("schedule_fired", "Due times that put a job into the queue", self.fired.clone());
         registry.register("schedule_missed", "Due times left out, by the catch-up policy", self.missed.clone());
         registry.register("config_reloads", "Times the configuration was read again", self.reloads.clone());
-        registry.register("alert_messages", "Messages to channels", self.alerts.clone());
+        registry.register("alert_messages", "Tries to bring a message to a channel, by outcome", self.alerts.clone());
         self.api.register(registry);
     }
 
-    /// Everything in the OpenMetrics text format.
-    pub fn render(&self) -> String {
+    /// Everything.
+    pub fn render(&self, format: Format) -> String {
         let mut text = String::new();
         // A String takes every write.
         let _ = prometheus_client::encoding::text::encode(&mut text, &self.registry);
-        text
+        match format {
+            Format::OpenMetrics => text,
+            Format::Text => classic(&text),
+        }
     }
-
-    /// The content type of [`render`](Self::render).
-    pub const CONTENT_TYPE: &'static str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 }
 
 impl Meter for Metrics {
@@ -229,9 +242,10 @@ mod tests {
 
     const UNITS: [&str; 4] = ["_seconds", "_bytes", "_ratio", "_members"];
     /// Words that may stand without a unit: counts of things, and yes or no.
-    const COUNTS: [&str; 3] = ["reveil_queue_jobs", "reveil_destination_up", "reveil_build_info"];
+    const COUNTS: [&str; 4] =
+        ["reveil_queue_jobs", "reveil_destination_up", "reveil_build_info", "reveil_forget_overdue_requests"];
     const ABBREVIATED: [&str; 8] = ["_ms", "_secs", "_sec", "_kb", "_mb", "_pct", "_percent", "_milliseconds"];
-    const LABELS: [&str; 16] = [
+    const LABELS: [&str; 17] = [
         "audience",
         "channel",
         "change",
@@ -246,6 +260,7 @@ mod tests {
         "route",
         "state",
         "status",
+        "token",
         "version",
         "quantile",
     ];
@@ -276,7 +291,8 @@ mod tests {
         metrics.match_rate_high.get_or_create(&place).set(0.6);
         metrics.stale_after.get_or_create(&AudienceLabel { audience: audience.clone() }).set(1);
         metrics.last_success.get_or_create(&AudienceLabel { audience }).set(1);
-        metrics.credential_expiry.get_or_create(&DestinationLabel { destination: destination.clone() }).set(1);
+        let labels = CredentialLabels { destination: destination.clone(), token: String::new() };
+        metrics.credential_expiry.get_or_create(&labels).set(1);
         metrics.destination_up.get_or_create(&DestinationLabel { destination }).set(1);
         metrics.fired.get_or_create(&kind).inc();
         metrics.missed.get_or_create(&kind).inc();
@@ -288,7 +304,7 @@ mod tests {
     /// What `promtool check metrics` complains about, and that nobody made a label of something unbounded.
     #[test]
     fn names_units_help_and_labels_are_as_prometheus_asks() {
-        let text = filled().render();
+        let text = filled().render(Format::OpenMetrics);
         let (mut helps, mut kinds) = (BTreeSet::new(), BTreeMap::new());
         for line in text.lines() {
             if let Some(rest) = line.strip_prefix("# HELP ") {
@@ -348,7 +364,7 @@ mod tests {
 
     #[test]
     fn resident_memory_is_read_when_scraped() {
-        let text = Metrics::default().render();
+        let text = Metrics::default().render(Format::Text);
         let line = text.lines().find(|line| line.starts_with("reveil_process_resident_memory_bytes ")).expect("shown");
         let bytes: u64 = line.rsplit_once(' ').expect("a value").1.parse().expect("a number");
         assert!((1_000_000..100_000_000_000).contains(&bytes), "{bytes}");

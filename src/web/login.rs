@@ -25,7 +25,7 @@ struct Login {
 
 /// The form.
 pub async fn form(State(app): State<App>, request: Request) -> Result<Response, Problem> {
-    app.limits.addresses.take(&network(address(request.extensions())))?;
+    app.limits().addresses.take(&network(address(request.extensions())))?;
     let query = request.uri().query().unwrap_or_default();
     let next = url::form_urlencoded::parse(query.as_bytes()).find(|(name, _)| name == "next");
     let next = own_path(next.map(|(_, value)| value.into_owned()));

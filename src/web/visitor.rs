@@ -30,7 +30,7 @@ impl FromRequestParts<App> for Visitor {
             Err(problem) if problem.code == Code::Unauthenticated => return Err(to_login(parts)),
             Err(problem) => return Err(problem.into_response()),
         };
-        app.limits.tokens.take(&caller.id).map_err(Problem::into_response)?;
+        app.limits().tokens.take(&caller.id).map_err(Problem::into_response)?;
         Ok(Self { caller, words: Language::of(&parts.headers).words() })
     }
 }

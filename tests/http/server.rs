@@ -86,6 +86,12 @@ impl Server {
         self.base.split("://").nth(1).expect("a base has a scheme")
     }
 
+    /// `-HUP` and the like.
+    pub fn signal(&self, signal: &str) {
+        let sent = std::process::Command::new("kill").args([signal, &self.process.id().to_string()]).status();
+        assert!(sent.is_ok_and(|status| status.success()));
+    }
+
     pub fn request(&self, method: Method, path: &str, token: &str) -> RequestBuilder {
         self.client.request(method, format!("{}{path}", self.base)).bearer_auth(token)
     }

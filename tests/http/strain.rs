@@ -83,6 +83,67 @@ async fn callers_have_limits_of_their_own() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn strangers_do_not_make_the_process_look_unwell() {
+    let server = Server::start(shop(50).await, "rate_limit = { per_second = 1, burst = 10 }").await;
+    let ask = async |path: &str| {
+        let answer = server.client.get(format!("{}{path}", server.base)).send().await.expect("an answer");
+        answer.status().as_u16()
+    };
+    let mut limited = false;
+    for _ in 0..150 {
+        limited |= ask("/v1/version").await == 429;
+    }
+    assert!(limited, "the stranger has used up what the address has");
+    for path in ["/healthz", "/readyz"] {
+        for _ in 0..150 {
+            assert_eq!(ask(path).await, 200, "{path}");
+        }
+    }
+    assert_eq!(ask("/v1/version").await, 429);
+}
+
+/// What `promtool check metrics` says of the text: code and complaints.
+fn promtool(text: &str) -> (Option<i32>, String) {
+    use std::process::{Command, Stdio};
+    let mut command = Command::new("promtool");
+    command.args(["check", "metrics"]).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut running = command.spawn().expect("promtool is installed");
+    running.stdin.take().expect("piped").write_all(text.as_bytes()).expect("it reads");
+    let output = running.wait_with_output().expect("it ends");
+    let said = [output.stdout, output.stderr].concat();
+    (output.status.code(), String::from_utf8_lossy(&said).into_owned())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn metrics_come_in_the_format_that_is_asked_for() {
+    let server = Server::start(shop(200).await, "").await;
+    let token = &server.tokens.viewer;
+    let queued = server.post("/v1/audiences/dormant/sync", &server.tokens.admin, &serde_json::json!({})).await;
+    let id = body(queued, 202).await["id"].as_str().expect("an id").to_owned();
+    server.ended(&id).await;
+    let asked = async |accept: Option<&str>| {
+        let mut request = server.request(reqwest::Method::GET, "/metrics", token);
+        if let Some(accept) = accept {
+            request = request.header("accept", accept);
+        }
+        let answer = request.send().await.expect("an answer");
+        let kind = answer.headers()["content-type"].to_str().expect("ASCII").to_owned();
+        assert_eq!(answer.headers()["vary"], "accept");
+        (kind, answer.text().await.expect("text"))
+    };
+    for accept in [None, Some("text/plain"), Some("*/*")] {
+        let (kind, text) = asked(accept).await;
+        assert_eq!(kind, "text/plain; version=0.0.4; charset=utf-8", "{accept:?}");
+        assert!(text.contains("reveil_runs_total{") && text.contains("# TYPE reveil_build_info gauge"), "{text}");
+        let (code, said) = promtool(&text);
+        assert_eq!((code, said.trim()), (Some(0), ""), "{text}");
+    }
+    let (kind, text) = asked(Some("application/openmetrics-text;version=1.0.0,text/plain;version=0.0.4;q=0.5")).await;
+    assert!(kind.starts_with("application/openmetrics-text; version=1.0.0"), "{kind}");
+    assert!(text.ends_with("# EOF\n") && text.contains("# TYPE reveil_build info"), "{text}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn connections_beyond_the_limit_are_closed() {
     let server = Server::start(shop(50).await, "max_connections = 3\nheader_timeout_secs = 30").await;
     let address = server.address().to_owned();

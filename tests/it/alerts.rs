@@ -120,6 +120,69 @@ fn a_server_that_refuses_for_a_while_gets_the_same_mail_later() {
 }
 
 #[test]
+fn a_message_that_waits_for_its_next_try_outlives_the_process() {
+    let shop = shop(300, 50, "", "");
+    let refuse = ["451 4.7.1 later", "451 4.7.1 later"].into();
+    let server = MailServer::start(Manner { refuse, ..Manner::default() });
+    let text = with(&shop, &channel("post", &server, &["ops@shop.example"], CLEAR));
+    shop.write_config(&text.replace("table = \"orders\"", "table = \"orders_2\""));
+    let mut served = Served::start(&shop);
+    queue_run(&shop);
+    served.until("the mail was refused", || served.log().contains("did not take a message"));
+    let runs = shop.reveil(&["runs", "--json"]).expect(0).json();
+    assert_eq!(runs["runs"][0]["state"], "failed", "the run is over and waits for nobody");
+    served.end("-KILL");
+    assert!(server.letters().is_empty());
+    let listed = shop.reveil(&["alerts", "list", "--json"]).expect(0).json();
+    assert!(listed["alerts"][0]["last_sent_at"].is_null(), "{listed}");
+    let mut served = Served::start(&shop);
+    served.until("the mail comes", || !about(&server.letters(), "run failed").is_empty());
+    served.until("it is told", || {
+        let listed = shop.reveil(&["alerts", "list", "--json"]).expect(0).json();
+        listed["alerts"][0]["last_sent_at"].is_string()
+    });
+    assert_eq!(served.end("-TERM"), Some(0), "{}", served.log());
+    assert_eq!(server.letters().len(), 1);
+}
+
+#[test]
+fn a_channel_without_its_secret_is_found_before_it_is_needed() {
+    let shop = shop(50, 50, "", "");
+    let channels = "[alerts.channel.hook]\nkind = \"webhook\"\nurl = { env = \"HOOK_NOT_SET\" }\n\
+                    signing_key = { vault = \"hook-key\" }\n";
+    shop.write_config(&with(&shop, channels));
+    let output = shop.reveil(&["check", "--offline"]).expect(2);
+    for said in [
+        "FAIL alerts.channel.hook.url: the environment variable HOOK_NOT_SET is not set",
+        "export it",
+        "FAIL alerts.channel.hook.signing_key: ",
+        "reveil vault set",
+    ] {
+        assert!(output.stdout.contains(said), "{said}: {}", output.stdout);
+    }
+    let found = shop.reveil(&["check", "--offline", "--json"]).expect(2).json();
+    assert_eq!(found["ok"], false);
+    let mut served = Served::start(&shop);
+    served.until("it warns", || served.log().contains("Alerts cannot be sent through this channel"));
+    assert!(served.log().contains("alerts.channel.hook.url"), "{}", served.log());
+    assert_eq!(served.end("-TERM"), Some(0));
+}
+
+#[test]
+fn the_list_of_tokens_says_which_end_soon() {
+    let shop = shop(50, 50, "", "");
+    for (name, days) in [("airflow", "6"), ("grafana", "300")] {
+        shop.reveil(&["token", "create", name, "--role", "viewer", "--days", days]).expect(0);
+    }
+    let listed = shop.reveil(&["token", "list"]).expect(0).stdout;
+    let line = |name: &str| listed.lines().find(|line| line.contains(name)).unwrap_or_default().to_owned();
+    assert!(line("airflow").contains("5 days left") && line("grafana").contains("valid"), "{listed}");
+    let listed = shop.reveil(&["token", "list", "--json"]).expect(0).json();
+    assert_eq!(listed["tokens"][0]["expires_in_days"], 5, "{listed}");
+    assert_eq!(listed["tokens"][0]["state"], "valid");
+}
+
+#[test]
 fn an_address_that_is_refused_keeps_the_mail_from_nobody_else() {
     let shop = shop(50, 50, "", "");
     let server = MailServer::start(Manner { unknown: Some("gone@shop.example"), ..Manner::default() });

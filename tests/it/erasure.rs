@@ -6,11 +6,13 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
 use chrono::TimeDelta;
+use reveil::assignment::Assignments;
 use reveil_sandbox::{Faults, Platform};
 use sha2::{Digest as _, Sha256};
 
 use crate::binary::{self, Output};
-use crate::expected::{Digests, email_forms, phone_forms};
+use crate::expected::{Digests, email_forms, expected, phone_forms};
+use crate::postgres::TestPostgres;
 use crate::shop::{Customer, Plan, Shop};
 
 const DONE: i32 = 0;
@@ -19,15 +21,83 @@ const USAGE: i32 = 2;
 const PARTIAL: i32 = 4;
 const PENDING: i32 = 6;
 
-fn shop(seed: u64) -> Shop {
-    let shop = Shop::open(&Plan { customers: 700, seed, ..Plan::default() });
-    shop.sync(&[]).expect(DONE);
-    shop
+/// Where state and ledgers are: every body runs on both grounds.
+#[derive(Clone, Copy, PartialEq)]
+enum Ground {
+    /// A database and ledgers of this machine alone.
+    OneMachine,
+    /// PostgreSQL and a folder of ledgers; requests come in on another machine than syncs.
+    Shared,
+}
+
+/// A shop on its ground.
+struct Place {
+    shop: Shop,
+    ground: Ground,
+    _postgres: Option<TestPostgres>,
+}
+
+impl std::ops::Deref for Place {
+    type Target = Shop;
+    fn deref(&self) -> &Shop {
+        &self.shop
+    }
+}
+
+impl std::ops::DerefMut for Place {
+    fn deref_mut(&mut self) -> &mut Shop {
+        &mut self.shop
+    }
+}
+
+impl Place {
+    /// `None` where the ground needs what is not installed.
+    fn open(ground: Ground, plan: &Plan) -> Option<Self> {
+        let postgres = if ground == Ground::Shared { Some(TestPostgres::start()?) } else { None };
+        let shop = Shop::open(plan);
+        if let Some(postgres) = &postgres {
+            let config = shop.config(plan.batch_members);
+            let (start, rest) = config.split_once("[audience.dormant]").expect("the config has an audience");
+            let shared = shop.shared_sections(&postgres.uri());
+            shop.write_config(&format!("{start}{shared}[audience.dormant]{rest}"));
+        }
+        Some(Self { shop, ground, _postgres: postgres })
+    }
+
+    fn synced(ground: Ground, seed: u64) -> Option<Self> {
+        let place = Self::open(ground, &Plan { customers: 700, seed, ..Plan::default() })?;
+        place.sync(&[]).expect(DONE);
+        Some(place)
+    }
+
+    /// Arguments that make a command run on the machine where requests come in.
+    fn at_desk(&self) -> &'static [&'static str] {
+        if self.ground == Ground::Shared { &["--set", "state_dir=desk"] } else { &[] }
+    }
+}
+
+macro_rules! on_both {
+    ($($body:ident,)*) => {
+        mod on_one_machine {
+            $(#[test] fn $body() { super::$body(super::Ground::OneMachine); })*
+        }
+        mod on_shared_ground {
+            $(#[test] fn $body() { super::$body(super::Ground::Shared); })*
+        }
+    };
+}
+
+on_both! {
+    a_person_whose_row_is_gone_leaves_both_platforms_and_never_comes_back,
+    a_platform_that_is_away_slow_or_out_of_the_config_is_taken_up_later,
+    what_is_uncertain_counts_as_sent_and_what_is_unusable_stops_the_request,
+    a_daemon_carries_out_what_was_left_to_it,
+    somebody_only_withheld_leaves_the_experiment_with_the_next_sync,
 }
 
 /// `reveil forget <arguments>` with identifiers on stdin.
-fn forget(shop: &Shop, identifiers: &str, arguments: &[&str]) -> Output {
-    let mut command = binary::command(shop.path(), &[&["forget"], arguments].concat());
+fn forget(shop: &Place, identifiers: &str, arguments: &[&str]) -> Output {
+    let mut command = binary::command(shop.path(), &[&["forget"], arguments, shop.at_desk()].concat());
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = command.spawn().expect("the binary was built with the tests");
     child.stdin.take().expect("piped").write_all(identifiers.as_bytes()).expect("it reads");
@@ -76,8 +146,23 @@ fn files_below(dir: &Path) -> Vec<PathBuf> {
     entries.flat_map(|path| if path.is_dir() { files_below(&path) } else { vec![path] }).collect()
 }
 
+/// Folders of generations that are no ledger any more: the store drops them a day later, and receipts say so.
+fn followed_generations(audience: &Path) -> Vec<PathBuf> {
+    let names = |dir: &Path| -> Vec<PathBuf> {
+        let Ok(entries) = std::fs::read_dir(dir) else { return Vec::new() };
+        entries.map(|entry| entry.expect("readable").path()).collect()
+    };
+    let followed = |ledger: PathBuf| {
+        let mut generations: Vec<PathBuf> = names(&ledger).into_iter().filter(|path| path.is_dir()).collect();
+        generations.sort();
+        generations.pop();
+        generations
+    };
+    names(audience).into_iter().flat_map(followed).collect()
+}
+
 /// No byte of the person is left: not as typed, not as digest in any form.
-fn assert_no_trace(shop: &Shop, person: &Customer, outputs: &[&Output]) {
+fn assert_no_trace(shop: &Place, person: &Customer, outputs: &[&Output]) {
     let email = person.emails[0].clone().expect("has one");
     let phone = person.phone.clone().expect("has one");
     let mut needles: BTreeSet<Vec<u8>> = BTreeSet::from([email.clone().into_bytes(), phone.clone().into_bytes()]);
@@ -94,7 +179,17 @@ fn assert_no_trace(shop: &Shop, person: &Customer, outputs: &[&Output]) {
             assert!(!found, "{what} holds {}", String::from_utf8_lossy(needle));
         }
     };
-    let files = files_below(&shop.path().join("state"));
+    if shop.ground == Ground::Shared {
+        // Machines let go of their copies when they next work with the ledger.
+        for machine in [&[], shop.at_desk()] {
+            shop.reveil(&[&["status", "--refresh"], machine].concat()).expect(DONE);
+        }
+    }
+    let folders = ["state", "desk", "shared"].map(|folder| shop.path().join(folder));
+    let files = folders.iter().filter(|folder| folder.exists()).flat_map(|folder| files_below(folder));
+    let followed = followed_generations(&shop.path().join("shared/ledgers/dormant"));
+    let files: Vec<PathBuf> =
+        files.filter(|file| !followed.iter().any(|generation| file.starts_with(generation))).collect();
     assert!(files.len() > 5);
     for path in files {
         search(&path.display().to_string(), &std::fs::read(&path).expect("readable"));
@@ -105,9 +200,8 @@ fn assert_no_trace(shop: &Shop, person: &Customer, outputs: &[&Output]) {
     }
 }
 
-#[test]
-fn a_person_whose_row_is_gone_leaves_both_platforms_and_never_comes_back() {
-    let mut shop = shop(31);
+fn a_person_whose_row_is_gone_leaves_both_platforms_and_never_comes_back(ground: Ground) {
+    let Some(mut shop) = Place::synced(ground, 31) else { return };
     let by_mail =
         alone(&shop, |customer| customer.emails[0].as_deref().is_some_and(|mail| mail.starts_with("p.e.r.")))[0];
     let by_phone =
@@ -205,9 +299,8 @@ fn receipts(shop: &Shop, output: &Output) {
     assert_eq!(refused.stdout.matches("FALSE").count(), 2, "{}", refused.stdout);
 }
 
-#[test]
-fn a_platform_that_is_away_slow_or_out_of_the_config_is_taken_up_later() {
-    let shop = shop(32);
+fn a_platform_that_is_away_slow_or_out_of_the_config_is_taken_up_later(ground: Ground) {
+    let Some(shop) = Place::synced(ground, 32) else { return };
     let people: Vec<Customer> =
         alone(&shop, |_| true)[..3].iter().map(|index| shop.customers[*index].clone()).collect();
     let mail = |person: &Customer| format!("email:{}\n", person.emails[0].as_ref().unwrap());
@@ -255,9 +348,8 @@ fn a_platform_that_is_away_slow_or_out_of_the_config_is_taken_up_later() {
     assert!(list["requests"].as_array().unwrap().iter().all(|request| request["state"] == "erased"), "{list}");
 }
 
-#[test]
-fn what_is_uncertain_counts_as_sent_and_what_is_unusable_stops_the_request() {
-    let shop = Shop::open(&Plan { customers: 500, seed: 33, ..Plan::default() });
+fn what_is_uncertain_counts_as_sent_and_what_is_unusable_stops_the_request(ground: Ground) {
+    let Some(shop) = Place::open(ground, &Plan { customers: 500, seed: 33, ..Plan::default() }) else { return };
     shop.world().set_faults("meta.users.add:reset-applied".parse().unwrap());
     shop.sync(&[]);
     shop.world().set_faults(Faults::NONE);
@@ -285,9 +377,8 @@ fn what_is_uncertain_counts_as_sent_and_what_is_unusable_stops_the_request() {
 }
 
 /// Left to the daemon, tried again by it while a platform is away.
-#[test]
-fn a_daemon_carries_out_what_was_left_to_it() {
-    let shop = shop(34);
+fn a_daemon_carries_out_what_was_left_to_it(ground: Ground) {
+    let Some(shop) = Place::synced(ground, 34) else { return };
     let person = shop.customers[alone(&shop, |_| true)[0]].clone();
     let config = std::fs::read_to_string(shop.path().join("reveil.toml")).unwrap();
     let service = "[server]\nlisten = \"127.0.0.1:0\"\nopen_on_loopback = true\n[scheduler]\npoll_secs = 1\nretry_first_delay = \"1s\"\n";
@@ -312,4 +403,33 @@ fn a_daemon_carries_out_what_was_left_to_it() {
     assert_no_trace(&shop, &person, &[]);
     let meta = status["targets"].as_array().unwrap().iter().find(|target| target["destination"] == "meta").unwrap();
     assert_eq!(meta["attempts"], 2, "{status}");
+}
+
+/// In no ledger, so that an e-mail alone does not lead to their customer id before a sync meets the row.
+fn somebody_only_withheld_leaves_the_experiment_with_the_next_sync(ground: Ground) {
+    let Some(shop) = Place::synced(ground, 35) else { return };
+    let withheld = |customer: &&Customer| {
+        let alone = expected(std::slice::from_ref(customer), shop.as_of).held_out == 1;
+        let shares = |other: &Customer| other.id != customer.id && !forms(other).is_disjoint(&forms(customer));
+        alone && customer.emails[0].is_some() && !shop.customers.iter().any(shares)
+    };
+    let person = shop.customers.iter().find(withheld).expect("a tenth is withheld");
+    let assigned = || {
+        let is_it = |path: &PathBuf| path.file_name().unwrap().to_string_lossy().starts_with("assignment-");
+        let mut files = files_below(&shop.path().join("state")).into_iter().filter(is_it);
+        let file = files.find(|path| path.extension().is_some_and(|end| end == "bin")).expect("one experiment");
+        Assignments::open(&file).unwrap().expect("the file is there").count()
+    };
+    let before = assigned();
+    assert!(before > 100, "{before}");
+    let mail = format!("email:{}\n", person.emails[0].as_ref().unwrap());
+    let output = forget(&shop, &mail, &[]).expect(DONE);
+    assert!(output.stdout.contains("in no audience"), "{}", output.stdout);
+    assert_eq!(assigned(), before);
+    let report = shop.sync(&[]).expect(DONE).json();
+    assert_eq!(report["segment"]["excluded"]["erasure_requested"].as_u64().unwrap() - asked(&shop), 1, "{report}");
+    assert_eq!(assigned(), before - 1, "the entry went when the row was met");
+    shop.sync(&[]).expect(DONE);
+    assert_eq!(assigned(), before - 1);
+    shop.assert_exact("everybody else is where they were");
 }

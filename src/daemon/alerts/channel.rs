@@ -3,6 +3,7 @@
 use std::error::Error as _;
 use std::time::Duration;
 
+use chrono::{DateTime, Utc};
 use lettre::address::Envelope;
 use lettre::message::Mailbox;
 use lettre::message::header::{ContentType, HeaderName, HeaderValue};
@@ -32,7 +33,8 @@ pub(crate) struct ChannelError {
     pub passing: bool,
 }
 
-/// Sends a message once.
+/// Sends a message once. `now` is what a signature is dated by: receivers refuse old ones, and a message may have been
+/// tried before.
 ///
 /// # Errors
 /// A secret is missing, or whoever listens there refuses or is away.
@@ -41,6 +43,7 @@ pub(crate) async fn send(
     channel: &ChannelConfig,
     message: &Message,
     places: &Places<'_>,
+    now: DateTime<Utc>,
 ) -> Result<(), ChannelError> {
     let fail = |(what, passing): (String, bool)| ChannelError { channel: name.to_owned(), what, passing };
     match channel {
@@ -50,7 +53,7 @@ pub(crate) async fn send(
                 None => None,
             };
             let body = serde_json::to_string(message).map_err(|error| fail((error.to_string(), false)))?;
-            let headers = key.map(|key| signature(&key, message.at.timestamp(), &body));
+            let headers = key.map(|key| signature(&key, now.timestamp(), &body));
             post(url, body, headers, timeout.0, places).await.map_err(fail)
         }
         ChannelConfig::Slack { url, timeout } => {
@@ -199,6 +202,45 @@ fn mail_failure(error: &smtp::Error) -> Failure {
         "the mail server cannot be reached"
     };
     (what.to_owned(), true)
+}
+
+/// Key, what is wrong, what to do.
+pub(crate) type Fault = (String, String, &'static str);
+
+/// What keeps a channel from working that can be seen without sending anything.
+pub(crate) async fn faults(name: &str, channel: &ChannelConfig, places: &Places<'_>) -> Vec<Fault> {
+    let (secrets, address): (Vec<(&str, &SecretSource)>, _) = match channel {
+        ChannelConfig::Webhook { url, signing_key, .. } => {
+            (signing_key.iter().map(|source| ("signing_key", source)).collect(), Some(url))
+        }
+        ChannelConfig::Slack { url, .. } => (Vec::new(), Some(url)),
+        ChannelConfig::Email { password, .. } => (password.iter().map(|source| ("password", source)).collect(), None),
+    };
+    let mut faults = Vec::new();
+    let key = |field: &str| format!("alerts.channel.{name}.{field}");
+    for (field, source) in secrets {
+        if let Err((what, _)) = secret(source, places).await {
+            faults.push((key(field), what, remedy(source)));
+        }
+    }
+    if let Some(Address::Secret(source)) = address {
+        match secret(source, places).await {
+            Err((what, _)) => faults.push((key("url"), what, remedy(source))),
+            Ok(text) if text.expose_secret().trim().parse::<url::Url>().is_err() => {
+                faults.push((key("url"), "its address is no URL".to_owned(), "put https://… there, whole"));
+            }
+            Ok(_) => {}
+        }
+    }
+    faults
+}
+
+const fn remedy(source: &SecretSource) -> &'static str {
+    match source {
+        SecretSource::Env(_) => "export it, or write it into .env beside the config",
+        SecretSource::File(_) => "write the secret into that file, readable by the daemon alone",
+        SecretSource::Vault(_) => "set it with `reveil vault set`; `reveil vault list` shows those there are",
+    }
 }
 
 async fn secret(source: &SecretSource, places: &Places<'_>) -> Result<SecretString, Failure> {

@@ -1,20 +1,20 @@
 //! What is said to people: counts, names and what to do; never anybody's data.
 
 use chrono::{DateTime, Utc};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::rules::{Finding, State};
 use crate::config::Config;
 
 /// See the module. As it is, the body of a webhook.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Message {
-    pub kind: &'static str,
+    pub kind: String,
     pub rule: String,
     /// Stays the same from the beginning of a state to its end.
     pub key: String,
     /// `firing` or `resolved`.
-    pub state: &'static str,
+    pub state: String,
     pub title: String,
     pub text: String,
     pub hint: Option<String>,
@@ -47,10 +47,10 @@ impl Message {
             Some(base.into())
         });
         Self {
-            kind: "alert",
+            kind: "alert".to_owned(),
             rule: finding.rule.to_owned(),
             key: finding.key.clone(),
-            state: if fine { "resolved" } else { "firing" },
+            state: if fine { "resolved" } else { "firing" }.to_owned(),
             title,
             text: finding.text.clone(),
             hint: finding.hint.clone().filter(|_| !fine),
@@ -65,10 +65,10 @@ impl Message {
     /// What `reveil alerts test` sends.
     pub(crate) fn test(at: DateTime<Utc>) -> Self {
         Self {
-            kind: "test",
+            kind: "test".to_owned(),
             rule: "test".to_owned(),
             key: "test".to_owned(),
-            state: "firing",
+            state: "firing".to_owned(),
             title: "Réveil: a test".to_owned(),
             text: "This channel works. Nothing is wrong.".to_owned(),
             hint: None,

@@ -2,9 +2,10 @@
 //!
 //! - [`rules`]: what is wrong, as values.
 //! - [`drop`]: whether a match rate fell further than it usually moves.
-//! - [`message`]: what is said; [`channel`]: how it gets there.
+//! - [`message`]: what is said; [`delivery`]: until somebody took it; [`channel`]: how it gets there.
 
 pub(crate) mod channel;
+pub(crate) mod delivery;
 pub(crate) mod drop;
 pub(crate) mod message;
 pub(crate) mod rules;
@@ -14,7 +15,7 @@ mod tests;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures::future::join_all;
+use chrono::{DateTime, Utc};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
@@ -28,8 +29,6 @@ use rules::{Finding, State};
 
 /// Between two looks at what no run tells: silence, credentials.
 const EVERY: Duration = Duration::from_secs(60);
-/// Tries per channel and message.
-const TRIES: u32 = 3;
 
 /// Sends a test message to these channels, or to all; what came of each.
 pub(crate) async fn test_channels(
@@ -38,14 +37,25 @@ pub(crate) async fn test_channels(
 ) -> Vec<(String, Result<(), channel::ChannelError>)> {
     let vault = engine.vault().ok();
     let places = Places { environment: &engine.environment, base_dir: &engine.base_dir, vault };
-    let message = Message::test(engine.clock.now());
+    let now = engine.clock.now();
+    let message = Message::test(now);
     let mut results = Vec::new();
     for (name, channel) in &engine.config.alerts.channel {
         if only.is_empty() || only.contains(name) {
-            results.push((name.clone(), channel::send(name, channel, &message, &places).await));
+            results.push((name.clone(), channel::send(name, channel, &message, &places, now).await));
         }
     }
     results
+}
+
+/// What keeps each channel from working that can be seen without sending: key, what is wrong, what to do.
+pub(crate) async fn channel_faults(engine: &Engine) -> Vec<(String, Vec<channel::Fault>)> {
+    let places = Places { environment: &engine.environment, base_dir: &engine.base_dir, vault: engine.vault().ok() };
+    let mut all = Vec::new();
+    for (name, settings) in &engine.config.alerts.channel {
+        all.push((name.clone(), channel::faults(name, settings, &places).await));
+    }
+    all
 }
 
 impl Daemon {
@@ -65,8 +75,8 @@ impl Daemon {
     /// Everything that no run tells.
     pub async fn alert_step(&self) {
         let now = self.clock().now();
-        let mut findings = match self.credentials().await {
-            Ok(expiries) => rules::of_credentials(&self.loaded().config.alerts, &expiries, now),
+        let mut findings = match self.ending(now).await {
+            Ok(findings) => findings,
             Err(error) => return warn!(error = %error, "The alerts could not be looked at"),
         };
         for audience in self.loaded().config.audience.keys() {
@@ -80,6 +90,7 @@ impl Daemon {
 
     /// Looks for as long as the process lives.
     pub async fn run_alerts(self: Arc<Self>, stop: CancellationToken) {
+        self.warn_of_channels().await;
         while !stop.is_cancelled() {
             self.alert_step().await;
             if let Err(error) = self.measure().await {
@@ -88,6 +99,25 @@ impl Daemon {
             tokio::select! {
                 () = stop.cancelled() => {}
                 () = tokio::time::sleep(EVERY) => {}
+            }
+        }
+    }
+
+    /// What is known of everything that expires.
+    async fn ending(&self, now: DateTime<Utc>) -> Result<Vec<Finding>, StoreError> {
+        let loaded = self.loaded();
+        let alerts = &loaded.config.alerts;
+        let mut findings = rules::of_credentials(alerts, &self.credentials().await?, now);
+        findings.extend(rules::of_tokens(alerts, &self.token_expiries().await?, now));
+        findings.extend(rules::of_gone_credentials(&self.store().alert_states().await?, &findings));
+        Ok(findings)
+    }
+
+    /// Says which channels cannot work as they are; what it takes is often set in another place than the config.
+    pub(super) async fn warn_of_channels(&self) {
+        for (name, faults) in channel_faults(&self.engine()).await {
+            for (key, error, hint) in faults {
+                warn!(channel = name, key, error, hint, "Alerts cannot be sent through this channel");
             }
         }
     }
@@ -111,58 +141,33 @@ impl Daemon {
         }
     }
 
-    /// Tells people when the state is new; of several replicas one does.
+    /// Writes a new state down and queues what people are told of it, in one step; of several replicas one does. Until
+    /// somebody was told, each time the same is found again makes sure that the message is on its way.
     async fn tell(&self, finding: &Finding) -> Result<(), StoreError> {
+        let state = finding.state.name();
         let known = self.store().alert_state(&finding.key).await?;
         let standing = known.as_ref().is_some_and(|known| known.state != State::FINE);
         // That all is well is no news unless it was not.
-        if finding.state == State::Fine && !standing {
+        let is_old = known.is_some_and(|known| known.state == state && known.last_sent_at.is_some());
+        if is_old || (finding.state == State::Fine && !standing) {
             return Ok(());
         }
         let now = self.clock().now();
-        if !self.store().alert_due(&finding.key, &finding.state.name(), None, now).await? {
-            return Ok(());
-        }
         let loaded = self.loaded();
         let message = Message::of(finding, &loaded.config, now);
-        match &finding.state {
-            State::Fine => info!(alert = finding.key, text = message.text, "Recovered"),
-            State::Firing(_) => warn!(alert = finding.key, text = message.text, "Alert"),
-        }
-        let channels = &loaded.config.alerts.channel;
-        // At once: one that does not answer delays no other.
-        let sent = join_all(channels.iter().map(|(name, channel)| self.send(name, channel, &message))).await;
-        if !sent.is_empty() && !sent.contains(&true) {
-            self.store().alert_unsent(&finding.key).await?;
-        }
-        Ok(())
-    }
-
-    /// True when it arrived.
-    async fn send(&self, name: &str, channel: &crate::config::alerts::ChannelConfig, message: &Message) -> bool {
-        let engine = self.engine();
-        // Without a key only the channels that keep a secret there fail.
-        let vault = engine.vault().ok();
-        let places = Places { environment: &engine.environment, base_dir: &engine.base_dir, vault };
-        for attempt in 1..=TRIES {
-            match channel::send(name, channel, message, &places).await {
-                Ok(()) => {
-                    self.count_message(name, "done");
-                    return true;
-                }
-                Err(error) if attempt == TRIES || !error.passing => {
-                    error!(channel = name, error = %error, "A message could not be delivered");
-                    break;
-                }
-                Err(_) => self.clock().sleep(Duration::from_secs(5 * u64::from(attempt * attempt))).await,
+        let text = message.text.clone();
+        // With nobody to tell it stays untold, until there is somebody.
+        let job = (!loaded.config.alerts.channel.is_empty()).then(|| delivery::job(&state, message, now));
+        let raised = self.store().raise_alert(&finding.key, &state, job.as_ref(), now).await?;
+        if raised.is_new {
+            match &finding.state {
+                State::Fine => info!(alert = finding.key, text, "Recovered"),
+                State::Firing(_) => warn!(alert = finding.key, text, "Alert"),
             }
         }
-        self.count_message(name, "failed");
-        false
-    }
-
-    fn count_message(&self, name: &str, outcome: &'static str) {
-        let labels = crate::telemetry::metrics::ChannelLabels { channel: name.to_owned(), outcome };
-        self.metrics().alerts.get_or_create(&labels).inc();
+        if raised.queued {
+            self.wake();
+        }
+        Ok(())
     }
 }

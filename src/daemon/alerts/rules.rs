@@ -11,8 +11,10 @@ use crate::daemon::Daemon;
 use crate::daemon::cadence::Cadence;
 use crate::daemon::requests::sync_key;
 use crate::store::StoreError;
+use crate::store::alerts::AlertState;
 use crate::store::model::{Run, RunState};
 use crate::store::runs::RunFilter;
+use crate::store::tokens::{TokenExpiry, expiries};
 use crate::sync::SyncReport;
 use crate::vault::CredentialExpiry;
 
@@ -192,31 +194,62 @@ fn of_match_rate(about: &str, audience: &str, destination: &str, verdict: Verdic
     )
 }
 
-/// Credentials that end soon.
+/// Credentials of destinations that end soon.
 pub(crate) fn of_credentials(config: &AlertsConfig, expiries: &[CredentialExpiry], now: DateTime<Utc>) -> Vec<Finding> {
-    let mut thresholds = config.credential_days.clone();
-    thresholds.sort_unstable();
     let one = |expiry: &CredentialExpiry| {
-        let left = expiry.expires_at - now;
-        let due = thresholds.iter().find(|days| left <= TimeDelta::days(i64::from(**days)));
         let whom = expiry.destination.as_deref().unwrap_or(&expiry.secret);
-        let (state, text) = match due {
-            _ if left <= TimeDelta::zero() => {
-                (State::Firing("expired".to_owned()), format!("The credential of {whom} has expired"))
-            }
-            Some(days) => {
-                let at = expiry.expires_at.format("%Y-%m-%d");
-                let hours = left.num_hours();
-                let when = if hours < 48 { format!("{hours} hours") } else { format!("{} days", left.num_days()) };
-                (State::Firing(format!("{days} days")), format!("The credential of {whom} expires in {when}, on {at}"))
-            }
-            None => (State::Fine, format!("The credential of {whom} was renewed")),
-        };
+        let (state, text) = ending(config, &format!("The credential of {whom}"), expiry.expires_at, now);
         let mut finding = Finding::new("credential", &expiry.secret, state, text);
         finding.destination.clone_from(&expiry.destination);
         finding.hint(format!("run `reveil connect {whom}`, or replace the token"))
     };
     expiries.iter().map(one).collect()
+}
+
+/// Tokens of the API that end soon.
+pub(crate) fn of_tokens(config: &AlertsConfig, expiries: &[TokenExpiry], now: DateTime<Utc>) -> Vec<Finding> {
+    let one = |expiry: &TokenExpiry| {
+        let TokenExpiry { name, role, expires_at } = expiry;
+        let (state, text) = ending(config, &format!("The API token {name} ({role})"), *expires_at, now);
+        Finding::new("credential", &token_key(name), state, text).hint(format!(
+            "run `reveil token create --role {role} \"{name}\"`, give it to whoever uses the old one, then revoke that"
+        ))
+    };
+    expiries.iter().map(one).collect()
+}
+
+/// No secret of the vault has a colon in its name.
+fn token_key(name: &str) -> String {
+    format!("token:{name}")
+}
+
+/// Credentials that were told of and that nobody knows any more: deleted, revoked, or renewed without an end.
+pub(crate) fn of_gone_credentials(standing: &[AlertState], found: &[Finding]) -> Vec<Finding> {
+    let about = |alert: &AlertState| {
+        let about = alert.key.strip_prefix("credential:")?;
+        let is_gone = alert.state != State::FINE && !found.iter().any(|finding| finding.key == alert.key);
+        let name = about.strip_prefix("token:").unwrap_or(about);
+        let text = format!("The credential {name} no longer expires: it was removed, or renewed for good");
+        is_gone.then(|| Finding::new("credential", about, State::Fine, text))
+    };
+    standing.iter().filter_map(about).collect()
+}
+
+/// Which threshold something that ends has passed, and how to say so.
+fn ending(config: &AlertsConfig, what: &str, expires_at: DateTime<Utc>, now: DateTime<Utc>) -> (State, String) {
+    let mut thresholds = config.credential_days.clone();
+    thresholds.sort_unstable();
+    let left = expires_at - now;
+    match thresholds.iter().find(|days| left <= TimeDelta::days(i64::from(**days))) {
+        _ if left <= TimeDelta::zero() => (State::Firing("expired".to_owned()), format!("{what} has expired")),
+        Some(days) => {
+            let at = expires_at.format("%Y-%m-%d");
+            let hours = left.num_hours();
+            let when = if hours < 48 { format!("{hours} hours") } else { format!("{} days", left.num_days()) };
+            (State::Firing(format!("{days} days")), format!("{what} expires in {when}, on {at}"))
+        }
+        None => (State::Fine, format!("{what} was renewed")),
+    }
 }
 
 /// How long an audience has gone without a successful run.
@@ -286,6 +319,11 @@ impl Daemon {
             }
         }
         Ok(None)
+    }
+
+    /// Tokens of the API that end.
+    pub(crate) async fn token_expiries(&self) -> Result<Vec<TokenExpiry>, StoreError> {
+        Ok(expiries(&self.store().tokens().await?, self.clock().now()))
     }
 
     /// Credentials whose end is known.

@@ -17,6 +17,7 @@ use crate::clock::VirtualClock;
 use crate::config::{self, AlertsConfig, Sources};
 use crate::daemon::ConfigFile;
 use crate::store::Store;
+use crate::store::tokens::ApiToken;
 use crate::vault::CredentialExpiry;
 
 #[derive(Debug, Default)]
@@ -89,9 +90,14 @@ async fn one_message_when_a_state_begins_and_one_when_it_ends() {
         one.tell_all(failed("dormant", Failed)).await;
         other.tell_all(failed("dormant", Failed)).await;
     }
+    assert_eq!(heard.lock().unwrap().messages.len(), 0, "whoever found it waits for no channel");
+    assert_eq!(deliver(&other, &clock, 1).await + deliver(&one, &clock, 1).await, 1);
+    one.tell_all(failed("dormant", Failed)).await;
+    assert_eq!(deliver(&one, &clock, 1).await, 0);
     assert_eq!(heard.lock().unwrap().messages.len(), 2, "one to each channel");
     other.tell_all(failed("dormant", Done)).await;
     one.tell_all(failed("dormant", Done)).await;
+    deliver(&one, &clock, 1).await;
     let heard = heard.lock().unwrap();
     let webhooks: Vec<&(HeaderMap, Value)> =
         heard.messages.iter().filter(|(_, body)| body["kind"] == "alert").collect();
@@ -107,18 +113,146 @@ async fn one_message_when_a_state_begins_and_one_when_it_ends() {
 }
 
 #[tokio::test]
-async fn a_message_that_did_not_arrive_is_tried_again_a_few_times_and_then_later() {
+async fn a_message_that_did_not_arrive_is_tried_until_somebody_takes_it() {
     use crate::store::model::RunState::Failed;
     let dir = tempfile::tempdir().unwrap();
     let clock = VirtualClock::new(chrono::DateTime::UNIX_EPOCH);
     // Two channels of three tries each.
     let (url, heard) = listener(6).await;
+    let first = daemon(dir.path(), &url, &clock).await;
+    first.tell_all(failed("dormant", Failed)).await;
+    assert_eq!(deliver(&first, &clock, 2).await, 2);
+    let told =
+        async |daemon: &Daemon| daemon.store().alert_state("failed_run:dormant").await.unwrap().unwrap().last_sent_at;
+    assert!(heard.lock().unwrap().messages.is_empty());
+    assert_eq!(told(&first).await, None, "nobody was told yet");
+    drop(first);
+    // The process has ended in a pause; the next one goes on, without anybody finding it again.
+    let second = daemon(dir.path(), &url, &clock).await;
+    assert_eq!(deliver(&second, &clock, 9).await, 2);
+    assert!(clock.now() > chrono::DateTime::UNIX_EPOCH + Duration::from_secs(20), "with pauses");
+    assert_eq!(heard.lock().unwrap().messages.len(), 2);
+    assert!(told(&second).await.is_some());
+}
+
+#[tokio::test]
+async fn what_is_no_longer_so_is_not_told() {
+    use crate::store::model::RunState::{Done, Failed};
+    let dir = tempfile::tempdir().unwrap();
+    let clock = VirtualClock::new(chrono::DateTime::UNIX_EPOCH);
+    let (url, heard) = listener(2).await;
     let daemon = daemon(dir.path(), &url, &clock).await;
     daemon.tell_all(failed("dormant", Failed)).await;
-    assert!(heard.lock().unwrap().messages.is_empty());
-    assert!(clock.now() > chrono::DateTime::UNIX_EPOCH + Duration::from_secs(20), "with pauses");
+    assert_eq!(deliver(&daemon, &clock, 1).await, 1);
+    daemon.tell_all(failed("dormant", Done)).await;
+    deliver(&daemon, &clock, 9).await;
+    let heard = heard.lock().unwrap();
+    let states: Vec<&Value> = heard.messages.iter().map(|(_, body)| &body["state"]).filter(|s| s.is_string()).collect();
+    assert_eq!(states, ["resolved"]);
+}
+
+#[tokio::test]
+async fn a_channel_that_is_away_is_tried_again_beside_one_that_took_it() {
+    use crate::store::model::RunState::Failed;
+    let dir = tempfile::tempdir().unwrap();
+    let clock = VirtualClock::new(chrono::DateTime::UNIX_EPOCH);
+    let (url, heard) = listener(1).await;
+    let daemon = daemon(dir.path(), &url, &clock).await;
     daemon.tell_all(failed("dormant", Failed)).await;
-    assert_eq!(heard.lock().unwrap().messages.len(), 2, "nobody had been told yet");
+    assert_eq!(deliver(&daemon, &clock, 9).await, 2);
+    assert_eq!(heard.lock().unwrap().messages.len(), 2, "each once");
+}
+
+/// Works on messages as they come due, at most so many times; how often something was tried.
+async fn deliver(daemon: &Arc<Daemon>, clock: &VirtualClock, most: usize) -> usize {
+    use crate::daemon::work::{End, limits};
+    use crate::store::claims::JobEnd;
+    let (store, minute) = (daemon.store(), TimeDelta::minutes(1));
+    let limits = limits(&daemon.loaded().config);
+    let mut tries = 0;
+    while tries < most {
+        let Some(due) = store.open_jobs().await.unwrap().iter().map(|job| job.run_at).min() else { break };
+        clock.advance((due - clock.now()).to_std().unwrap_or_default());
+        let claim = store.claim("test", minute, clock.now(), &limits).await.unwrap().expect("it is due");
+        match daemon.deliver(&daemon.engine(), &claim.job).await.unwrap() {
+            End::Done(result) => {
+                assert!(store.finish(&claim, &JobEnd::Done(result.clone()), clock.now()).await.unwrap())
+            }
+            End::Later(pause) => assert!(store.release(&claim, clock.now() + pause, None).await.unwrap()),
+            other => panic!("{other:?}"),
+        }
+        tries += 1;
+    }
+    tries
+}
+
+#[tokio::test]
+async fn a_channel_that_cannot_work_is_named_with_its_key_and_a_remedy() {
+    let dir = tempfile::tempdir().unwrap();
+    let clock = VirtualClock::new(chrono::DateTime::UNIX_EPOCH);
+    let daemon = daemon(dir.path(), "http://127.0.0.1:1/hook", &clock).await;
+    let mut engine = daemon.engine();
+    let faults = async |engine: &Engine| {
+        let places = Places { environment: &engine.environment, base_dir: &engine.base_dir, vault: None };
+        let mut keys = Vec::new();
+        for (name, settings) in &engine.config.alerts.channel {
+            for (key, what, remedy) in channel::faults(name, settings, &places).await {
+                assert!(!what.is_empty() && !remedy.is_empty());
+                keys.push(key);
+            }
+        }
+        keys
+    };
+    assert_eq!(faults(&engine).await, Vec::<String>::new());
+    engine.environment.insert("SLACK".into(), "no address".into());
+    engine.environment.remove("KEY");
+    assert_eq!(faults(&engine).await, ["alerts.channel.hook.signing_key", "alerts.channel.team.url"]);
+}
+
+#[tokio::test]
+async fn a_token_is_told_of_by_name_and_its_renewal_ends_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let clock = VirtualClock::new(chrono::DateTime::UNIX_EPOCH);
+    let (url, heard) = listener(0).await;
+    let daemon = daemon(dir.path(), &url, &clock).await;
+    let token = |id: &str, days: i64| ApiToken {
+        id: id.into(),
+        name: "airflow".into(),
+        role: "operator".into(),
+        audiences: None,
+        hash: format!("hash of {id}"),
+        created_at: clock.now(),
+        expires_at: Some(clock.now() + TimeDelta::days(days)),
+        last_used_at: None,
+        revoked_at: None,
+    };
+    daemon.store().add_token(&token("t1", 6)).await.unwrap();
+    daemon.alert_step().await;
+    daemon.measure().await.unwrap();
+    let text = daemon.metrics().render(crate::telemetry::exposition::Format::Text);
+    let line = "reveil_credential_expiry_timestamp_seconds{destination=\"\",token=\"airflow\"} 518400";
+    assert!(text.contains(line), "{text}");
+    deliver(&daemon, &clock, 9).await;
+    let alert = daemon.store().alert_state("credential:token:airflow").await.unwrap().unwrap();
+    assert_eq!(alert.state, "7 days");
+    daemon.store().add_token(&token("t2", 300)).await.unwrap();
+    daemon.alert_step().await;
+    deliver(&daemon, &clock, 9).await;
+    let told: Vec<(String, String)> = {
+        let heard = heard.lock().unwrap();
+        let bodies = heard.messages.iter().map(|(_, body)| body).filter(|body| body["kind"] == "alert");
+        let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+        bodies.map(|body| (text(&body["title"]), text(&body["text"]))).collect()
+    };
+    assert_eq!(told[0].0, "Réveil: credential expires");
+    assert!(told[0].1.contains("API token airflow (operator) expires in 6 days"), "{told:?}");
+    assert!(told[1].1.contains("API token airflow (operator) was renewed"), "{told:?}");
+    daemon.store().add_token(&ApiToken { name: "ci".into(), ..token("t3", 1) }).await.unwrap();
+    daemon.alert_step().await;
+    daemon.store().revoke_token("t3", clock.now()).await.unwrap();
+    daemon.alert_step().await;
+    let alert = daemon.store().alert_state("credential:token:ci").await.unwrap().unwrap();
+    assert_eq!(alert.state, State::FINE, "a token that was revoked worries nobody");
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! The jobs that are no run: verdicts, members about to lapse, credentials, tidying up.
+//! The jobs that are no run: verdicts, members about to lapse, credentials, messages, tidying up.
 
 use std::sync::Arc;
 
@@ -10,6 +10,7 @@ use tracing::{info, warn};
 use super::control::Control;
 use super::verdicts::{VERDICT_DEADLINE, first_question, next_question};
 use super::{Daemon, End, hold};
+use crate::daemon::alerts::delivery;
 use crate::daemon::requests::{RunOptions, run_job};
 use crate::erasure;
 use crate::store::claims::Claim;
@@ -37,6 +38,7 @@ impl Daemon {
                 "credential" => self.check_credential(&engine, job).await,
                 "prune" => self.prune(&engine, job).await,
                 hold::HOLD => Ok(hold::left_behind()),
+                delivery::JOB => self.deliver(&engine, job).await,
                 erasure::JOB => Ok(forget(&engine, job, control).await),
                 // A newer replica made it, and will do it.
                 _ => Ok(End::Later(TimeDelta::minutes(5))),

@@ -61,6 +61,7 @@ pub async fn take_over(
             location: "body",
             field: format!("/items/{}/{}", fault.index, fault.field),
             message: fault.message,
+            hint: None,
         });
         Problem::unprocessable(told.collect())
     })?;

@@ -17,7 +17,7 @@ use tracing::warn;
 use utoipa::{IntoParams, ToSchema};
 
 use super::super::App;
-use super::super::auth::Caller;
+use super::super::auth::{Caller, Means};
 use super::super::limits::Limits;
 use super::super::problem::{FieldFault, Problem};
 use super::paths::RunPath;
@@ -89,9 +89,10 @@ pub async fn events(
 ) -> Result<Response, Problem> {
     visible_run(&app, &caller, &id).await?;
     let seen = last_seen(&headers)?;
-    let permit = Limits::permit(&app.limits.streams, "event streams")?;
+    let permit = Limits::permit(&app.limits().streams, "event streams")?;
     let follower = Follower {
         store: app.daemon.store().clone(),
+        let_in: (caller.means == Means::Loopback).then(|| app.clone()),
         run: id,
         seen,
         waiting: VecDeque::new(),
@@ -110,18 +111,18 @@ pub async fn events(
 
 fn last_seen(headers: &HeaderMap) -> Result<i64, Problem> {
     let Some(value) = headers.get("last-event-id") else { return Ok(0) };
-    value.to_str().ok().and_then(|text| text.parse().ok()).ok_or_else(|| {
-        Problem::invalid(vec![FieldFault {
-            location: "header",
-            field: "Last-Event-ID".to_owned(),
-            message: "is not the id of an event".to_owned(),
-        }])
-    })
+    value
+        .to_str()
+        .ok()
+        .and_then(|text| text.parse().ok())
+        .ok_or_else(|| Problem::invalid(vec![FieldFault::new("header", "Last-Event-ID", "is not the id of an event")]))
 }
 
 /// One client that follows one run.
 struct Follower {
     store: Store,
+    /// Whom a caller without a token has to thank; closed, the stream ends too.
+    let_in: Option<App>,
     run: String,
     seen: i64,
     waiting: VecDeque<RunEvent>,
@@ -154,7 +155,8 @@ impl Follower {
             if let Some(event) = self.waiting.pop_front() {
                 return Some(event);
             }
-            if self.over {
+            let closed = self.let_in.as_ref().is_some_and(|app| !app.server().open_on_loopback);
+            if self.over || closed {
                 return None;
             }
             // Asked for before the events: a run that is over by now has written all of them.

@@ -148,7 +148,7 @@ impl From<PersonIdentifier> for Given {
 
 impl From<RequestError> for Problem {
     fn from(error: RequestError) -> Self {
-        let fault = |field: String, message: String| FieldFault { location: "body", field, message };
+        let fault = |field: String, message: String| FieldFault::new("body", field, message);
         match error {
             RequestError::Given(faults) => Self::unprocessable(
                 faults

@@ -24,6 +24,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 pub use audiences::{Audience, audience};
+pub use health::Probed;
 pub use held::HeldCache;
 pub use run::{RunCounts, RunDocument, RunObservation, document as run_document};
 pub use runs::{cancel_run, visible_run};

@@ -58,6 +58,7 @@ pub fn known_destinations(config: &AudienceConfig, key: &str, asked: Vec<Name>) 
             location: "body",
             field: format!("/destinations/{index}"),
             message: format!("`{key}` does not go to `{name}`, but to {}", config.destinations.join(", ")),
+            hint: None,
         })
         .collect();
     if faults.is_empty() {

@@ -76,10 +76,10 @@ pub async fn apart<T: Send + 'static>(
     app: &App,
     work: impl Future<Output = Result<T, Problem>> + Send + 'static,
 ) -> Result<T, Problem> {
-    let permit = Limits::permit(&app.limits.plans, "plans and measurements")?;
+    let permit = Limits::permit(&app.limits().plans, "plans and measurements")?;
     let nobody_waits = CancellationToken::new();
     let waiting = nobody_waits.clone().drop_guard();
-    let within = Duration::from_secs(app.server.plan_timeout_secs);
+    let within = Duration::from_secs(app.server().plan_timeout_secs);
     let thread = tokio::task::spawn_blocking(move || {
         let _permit = permit;
         Handle::current().block_on(async {

@@ -2,34 +2,24 @@
 
 use axum::Json;
 use axum::extract::State;
-use serde::Serialize;
-use utoipa::ToSchema;
 
 use super::super::App;
 use super::super::auth::Caller;
 use super::super::problem::Problem;
-use crate::daemon::Change;
-
-/// What changed.
-#[derive(Debug, Serialize, ToSchema)]
-pub struct Reloaded {
-    /// Empty when nothing did.
-    changed: Vec<Change>,
-}
+use crate::daemon::Reloaded;
 
 /// Reload the configuration
 ///
-/// Taken over whole, or, when it has a fault, not at all. Runs go on with the one they began with.
+/// Taken over whole, or, when it has a fault, not at all. Runs go on with the one they began with. Settings that a
+/// running process cannot change keep their value and are in `needs_restart`.
 #[utoipa::path(post, path = "/v1/reload", tag = "service", operation_id = "reload_config",
     security(("token" = ["admin"])),
-    responses((status = 200, description = "It is in force", body = Reloaded),
-              (status = 501, description = "It has faults (`not_configured`); the old one stays in force",
-               body = super::super::problem::ProblemDocument, content_type = "application/problem+json")))]
+    responses((status = 200, description = "It is in force, `needs_restart` excepted", body = Reloaded),
+              (status = 409, description = "The process stands on what was changed (`restart_needed`); the old one stays \
+                in force", body = super::super::problem::ProblemDocument, content_type = "application/problem+json"),
+              (status = 422, description = "It has faults (`config_faulty`), all of them in `errors`; the old one stays \
+                in force", body = super::super::problem::ProblemDocument, content_type = "application/problem+json")))]
 pub async fn reload(State(app): State<App>, caller: Caller) -> Result<Json<Reloaded>, Problem> {
     caller.unscoped()?;
-    let changed = app.daemon.reload().await?;
-    let keys: Vec<&str> = changed.iter().map(|change| change.key.as_str()).collect();
-    let now = app.daemon.clock().now();
-    app.daemon.store().audit(now, &caller.name, "reload_config", "", &serde_json::json!({ "keys": keys })).await?;
-    Ok(Json(Reloaded { changed }))
+    Ok(Json(app.daemon.reload(&caller.name).await?))
 }

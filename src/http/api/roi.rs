@@ -84,7 +84,7 @@ impl From<RequestError> for Problem {
         let field = error.field().map_or_else(String::new, |field| format!("/{field}"));
         let text = error.to_string();
         let (message, hint) = text.split_once("\nhint: ").map_or((&*text, None), |(told, hint)| (told, Some(hint)));
-        let problem = Self::unprocessable(vec![FieldFault { location: "body", field, message: message.to_owned() }]);
+        let problem = Self::unprocessable(vec![FieldFault::new("body", field, message)]);
         match hint {
             Some(hint) => problem.hint(hint),
             None => problem,

@@ -188,7 +188,8 @@ pub struct RunLinks {
 impl RunLinks {
     /// Whole addresses when the config says how the daemon is reached, else paths.
     pub fn of(app: &App, id: &str) -> Self {
-        let base = app.server.public_url.as_ref().map_or("", |url| url.as_str()).trim_end_matches('/');
+        let server = app.server();
+        let base = server.public_url.as_ref().map_or("", |url| url.as_str()).trim_end_matches('/');
         Self {
             this: format!("{base}/v1/runs/{id}"),
             events: format!("{base}/v1/runs/{id}/events"),

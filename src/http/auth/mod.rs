@@ -88,13 +88,18 @@ pub async fn authenticate(State(app): State<App>, mut request: Request, next: Ne
     let operation = app.contract.operation(request.method(), request.extensions().get::<MatchedPath>());
     let role = operation.and_then(|operation| operation.role);
     let address = address(request.extensions());
-    let public = app.server.metrics_public && request.uri().path() == "/metrics";
+    let path = request.uri().path();
+    // They cost next to nothing, and a stranger who calls too often must not make the process look unwell.
+    if is_probe(path) {
+        return Ok(next.run(request).await);
+    }
+    let public = path == "/metrics" && app.server().metrics_public;
     let standing = match role.filter(|_| !public) {
-        None => app.limits.addresses.take(&network(address))?,
+        None => app.limits().addresses.take(&network(address))?,
         Some(role) => {
             let (parts, body) = request.into_parts();
             let caller = identify(&app, &parts).await?;
-            let standing = app.limits.tokens.take(&caller.id)?;
+            let standing = app.limits().tokens.take(&caller.id)?;
             caller.may(role)?;
             request = Request::from_parts(parts, body);
             request.extensions_mut().insert(caller);
@@ -104,6 +109,11 @@ pub async fn authenticate(State(app): State<App>, mut request: Request, next: Ne
     let mut response = next.run(request).await;
     standing.write(response.headers_mut());
     Ok(response)
+}
+
+/// What load balancers, containers and `reveil health` ask, again and again.
+pub fn is_probe(path: &str) -> bool {
+    ["/healthz", "/readyz"].contains(&path)
 }
 
 /// Whose connection it is; the unspecified address when a test calls without one.
@@ -123,7 +133,7 @@ pub async fn identify(app: &App, parts: &Parts) -> Result<Caller, Problem> {
         Ok(caller) => Ok(caller),
         Err(Refusal::Other(problem)) => Err(problem),
         Err(Refusal::Credentials(reason)) => {
-            if let Err(problem) = app.limits.failures.take(&address) {
+            if let Err(problem) = app.limits().failures.take(&address) {
                 app.daemon.metrics().api.auth_failed("limited");
                 return Err(problem);
             }
@@ -158,7 +168,7 @@ async fn credentials(app: &App, parts: &Parts) -> Result<Caller, Refusal> {
         }
         None => match session::token(&parts.headers) {
             Some(text) => (text, Means::Session),
-            None if app.server.open_on_loopback => {
+            None if app.server().open_on_loopback => {
                 origin::own_page(parts).map_err(Refusal::Other)?;
                 return Ok(local());
             }
@@ -213,7 +223,7 @@ pub async fn check_token(app: &App, parts: &Parts, text: &str) -> Result<Caller,
         Ok(caller) => Ok(caller),
         Err(Refusal::Other(problem)) => Err(problem),
         Err(Refusal::Credentials(reason)) => {
-            let limited = app.limits.failures.take(&network(address(&parts.extensions)));
+            let limited = app.limits().failures.take(&network(address(&parts.extensions)));
             app.daemon.metrics().api.auth_failed(if limited.is_err() { "limited" } else { reason });
             limited?;
             Err(Problem::new(Code::Unauthenticated).detail("the token is not valid"))

@@ -84,6 +84,20 @@ impl SharedLedger {
         Err(LedgerError::Held { dir: dir.to_path_buf() })
     }
 
+    /// Removes old generations from the store and from the copy in `dir`; one that is in use here stays.
+    pub(in crate::ledger) fn tidy(self, dir: &Path) -> Result<()> {
+        self.clean(|| Ok(self.clock.now()));
+        let Some(manifest) = self.newest()? else { return Ok(()) };
+        if !dir.exists() || !local::has_strays(dir, &manifest.generation())? {
+            return Ok(());
+        }
+        match local::lock(dir) {
+            Ok(_lock) => local::remove_strays(dir, &manifest.generation()),
+            Err(error) if error.is_locked() => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+
     /// The first generation: what this machine has in `own`, or nothing.
     fn begin(&self, dir: &Path, own: &Path) -> Result<()> {
         let first = Generation::shared(0)?;

@@ -32,7 +32,8 @@ async fn filled(bench: &Bench) -> Store {
     store.add_token(&token).await.unwrap();
     store.put_secret("meta", &[0, 1, 255], "k1", &json!({}), at(0)).await.unwrap();
     store.suppress(&[vec![0, 255], vec![7]], "f1", at(0)).await.unwrap();
-    store.alert_due("failed:dormant", "firing", None, at(0)).await.unwrap();
+    store.raise_alert("failed:dormant", "firing", None, at(0)).await.unwrap();
+    store.alert_told("failed:dormant", "firing", at(0)).await.unwrap();
     store.idempotent_begin("ana", "k", "h", at(0)).await.unwrap();
     for number in 0..3 {
         store.audit(at(number), "ana", "sync", "dormant", &json!({ "n": number })).await.unwrap();

@@ -3,12 +3,14 @@ use reveil_sdk::AudienceRef;
 use serde_json::json;
 
 use super::{Bench, at, claimed, sync};
+use crate::store::alerts::Raised;
 use crate::store::claims::JobEnd;
 use crate::store::deliveries::DeliveryFigures;
 use crate::store::experiments::MeasuredExperiment;
 use crate::store::forget::{ForgetRequest, ForgetTarget};
 use crate::store::health::DestinationHealth;
 use crate::store::idempotency::Begun;
+use crate::store::jobs::NewJob;
 use crate::store::model::RunState;
 use crate::store::tokens::ApiToken;
 
@@ -135,20 +137,33 @@ pub(super) async fn a_request_sent_twice_is_carried_out_once(bench: &Bench) {
 pub(super) async fn one_replica_tells_about_an_alert(bench: &Bench) {
     let stores = [bench.store().await, bench.store().await, bench.store().await];
     let mut replicas = tokio::task::JoinSet::new();
+    let job =
+        |minutes| NewJob { dedup_key: Some("alert:failed:dormant:firing".into()), ..NewJob::new("alert", at(minutes)) };
     for store in stores.clone() {
-        replicas.spawn(async move { store.alert_due("failed:dormant", "firing", None, at(0)).await.unwrap() });
+        replicas
+            .spawn(async move { store.raise_alert("failed:dormant", "firing", Some(&job(0)), at(0)).await.unwrap() });
     }
-    assert_eq!(replicas.join_all().await.into_iter().filter(|mine| *mine).count(), 1);
+    let raised = replicas.join_all().await;
+    assert_eq!(raised.iter().filter(|raised| raised.is_new).count(), 1);
+    assert_eq!(raised.iter().filter(|raised| raised.queued).count(), 1);
     let store = &stores[0];
-    let day = Some(TimeDelta::days(1));
-    assert!(!store.alert_due("failed:dormant", "firing", day, at(60)).await.unwrap());
-    store.alert_unsent("failed:dormant").await.unwrap();
-    assert!(store.alert_due("failed:dormant", "firing", day, at(61)).await.unwrap());
-    assert!(store.alert_due("failed:dormant", "firing", day, at(61 + 24 * 60)).await.unwrap(), "a reminder");
-    assert_eq!(store.alert_state("failed:dormant").await.unwrap().unwrap().since, at(0));
-    assert!(store.alert_due("failed:dormant", "ok", day, at(2_000)).await.unwrap());
+    let again =
+        async |minutes| store.raise_alert("failed:dormant", "firing", Some(&job(minutes)), at(minutes)).await.unwrap();
+    assert_eq!(again(60).await, Raised { is_new: false, queued: false }, "it is on its way");
+    let claim = claimed(store, "w", 61).await.unwrap();
+    assert!(store.finish(&claim, &JobEnd::Failed("nobody listens".into()), at(61)).await.unwrap());
+    assert_eq!(again(62).await, Raised { is_new: false, queued: true }, "nobody was told");
+    let claim = claimed(store, "w", 62).await.unwrap();
+    store.alert_told("failed:dormant", "ok", at(63)).await.unwrap();
+    assert_eq!(store.alert_state("failed:dormant").await.unwrap().unwrap().last_sent_at, None, "of another state");
+    store.alert_told("failed:dormant", "firing", at(63)).await.unwrap();
+    assert!(store.finish(&claim, &JobEnd::Done(json!({})), at(63)).await.unwrap());
+    assert_eq!(again(64).await, Raised { is_new: false, queued: false }, "told");
+    let known = store.alert_state("failed:dormant").await.unwrap().unwrap();
+    assert_eq!((known.since, known.last_sent_at), (at(0), Some(at(63))));
+    assert!(store.raise_alert("failed:dormant", "ok", None, at(2_000)).await.unwrap().is_new);
     let states = store.alert_states().await.unwrap();
-    assert_eq!((states.len(), states[0].since), (1, at(2_000)));
+    assert_eq!((states.len(), states[0].since, states[0].last_sent_at), (1, at(2_000), None));
 }
 
 pub(super) async fn old_work_is_pruned(bench: &Bench) {

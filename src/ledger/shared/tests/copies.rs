@@ -168,6 +168,40 @@ fn old_generations_stay_for_a_day() {
     assert_eq!(held(&replica.open().unwrap()), [0, 1, 2]);
 }
 
+/// A replica that opens nothing any more keeps nothing that another has erased.
+#[test]
+fn tidying_drops_what_is_old_here_and_in_the_store() {
+    let cloud = Cloud::new();
+    let (idle, busy) = (Replica::of(&cloud), Replica::of(&cloud));
+    let mut ledger = idle.open().unwrap();
+    add(&mut ledger, 1).unwrap();
+    ledger.fold().unwrap();
+    let tidy = |replica: &Replica| {
+        replica.client.shared().ledger("audience", "destination").unwrap().tidy(&replica.copies()).unwrap();
+    };
+    let copies = || {
+        let entries = std::fs::read_dir(idle.copies()).unwrap().map(|entry| entry.unwrap().file_name());
+        let names = entries.map(|name| name.into_string().unwrap());
+        names.filter(|name| name.starts_with("base-") || name.starts_with("journal-")).count()
+    };
+    tidy(&idle);
+    assert_eq!(copies(), 2, "the newest generation stays");
+    let mut other = busy.open().unwrap();
+    add(&mut other, 2).unwrap();
+    other.fold().unwrap();
+    tidy(&idle);
+    assert_eq!(copies(), 2, "and so does what is in use");
+    drop(ledger);
+    tidy(&idle);
+    assert_eq!(copies(), 0);
+    let manifests = || cloud.names().iter().filter(|name| name.contains("/manifest-")).count();
+    assert_eq!(manifests(), 3, "readers may be in the middle of them");
+    cloud.wait(TimeDelta::hours(25));
+    tidy(&idle);
+    assert_eq!(manifests(), 1);
+    assert_eq!(held(&idle.open().unwrap()), [1, 2]);
+}
+
 #[test]
 fn a_folder_of_this_machine_is_private_and_keeps_nothing_half_written() {
     let outer = tempfile::tempdir().unwrap();
