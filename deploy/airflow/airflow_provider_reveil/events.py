@@ -10,6 +10,8 @@ from typing import Any
 STILL_SENDS = frozenset({"queued", "running"})
 #: Fields that say the same as the line's own context.
 UNSPOKEN = frozenset({"run", "run_id", "audience", "at", "seq", "kind"})
+#: What a line begins with, after the event's kind.
+HEAD = ("destination", "operation", "state")
 
 
 @dataclass(frozen=True)
@@ -30,14 +32,14 @@ class RunEvent:
         return self.kind == "end" or (self.kind == "state" and self.body.get("state") not in STILL_SENDS)
 
     def line(self) -> str:
-        """A sentence for the task's log: `progress meta: sent=12000, of=20000`."""
+        """A sentence for the task's log: `progress meta add: done=500, total=900`."""
         said = {name: value for name, value in self.body.items() if name not in UNSPOKEN and _is_plain(value)}
-        head = [self.kind]
-        for name in ("destination", "stage", "state", "message"):
-            if name in said:
-                head.append(str(said.pop(name)))
+        text = str(said.pop("text", ""))
+        head = " ".join([self.kind, *(str(said.pop(name)) for name in HEAD if name in said)])
         tail = ", ".join(f"{name}={value}" for name, value in said.items())
-        return " ".join(head) + (f": {tail}" if tail else "")
+        if not text:
+            return f"{head}: {tail}" if tail else head
+        return f"{head}: {text}" + (f" ({tail})" if tail else "")
 
 
 class EventParser:

@@ -1,4 +1,7 @@
-"""Spends nothing unless the projection says that the margin probably pays it."""
+"""Spends nothing unless the projection says that the margin probably pays it.
+
+The limits hold for an audience on one platform and for one on several alike.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +24,10 @@ with DAG(
         audience="dormant",
         budget=9000,
         options={"margin": "0.4", "fixed": "250"},
+        # All platforms together, every person counted once.
         fail_if_below={"p_incremental_roi_positive": 0.5},
+        # And on none of them may an order cost more than this.
+        fail_if_above={"each.point.cpa": 60},
         on_failure="skip",
     )
 

@@ -10,24 +10,37 @@ from airflow.providers.common.compat.sdk import AirflowSkipException, BaseOperat
 
 from airflow_provider_reveil.errors import ReveilApiError, ReveilCheckFailed, ReveilPermanentError
 from airflow_provider_reveil.hooks.reveil import ReveilHook
+from airflow_provider_reveil.operators.run_request import listed
+from airflow_provider_reveil.projections import Projection
 from airflow_provider_reveil.runs import checked_choice
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
 
+FIGURES_KEY = "figures"
 OnFailure = Literal["fail", "skip"]
 
 
 class ReveilProjectRoiOperator(BaseOperator):
     """Asks Réveil for a projection and gives it, as `reveil roi project --json` prints it, to XCom.
 
+    The answer has two shapes: of one platform, or, where the audience has destinations on several, each of them under
+    `platforms` and beside it what all bring together, every person counted once. The XCom `figures` has one shape:
+    `together`, and `platforms` by name with `point` and `simulation`.
+
+    A figure is named by its place. Of all platforms together, alike for one and for several: `cost`,
+    `persons_reached.p50`, `incremental_buyers.p50`, `incremental_roi.p50`, `p_incremental_roi_positive`. Of one:
+    `meta.point.roi`; of every one: `each.point.cpa`. With one platform its name may be left out. A bare name is looked
+    for at the top, then under `simulation`. A figure that is not there fails and never passes.
+
     :param audience: learn from this audience: its match rates, its own orders, its spontaneous return.
+    :param platforms: only these, a list or `meta, google`; by default the audience's.
     :param inactives: inactive customers in the segment; needed without an audience.
     :param budget: media budget.
     :param options: any other option of `reveil roi project`, with `_` for `-`: `{"margin": 0.4, "cap": 8}`.
-    :param fail_if_below: the least that must come out: a figure's place in the answer and the limit, for example
-        `{"p_roi_positive": 0.8, "point.roi": 0}`. A bare name is looked for at the top, then under `simulation`.
-    :param fail_if_above: the most, in the same way: `{"point.cpa": 40}`.
+    :param fail_if_below: the least that must come out, by figure:
+        `{"p_incremental_roi_positive": 0.8, "each.point.roi": 0}`.
+    :param fail_if_above: the most, in the same way: `{"meta.point.cpa": 40}`.
     :param on_failure: `fail`, or `skip` what comes after.
     :param reveil_conn_id: the Airflow connection of type `reveil`.
     """
@@ -35,6 +48,7 @@ class ReveilProjectRoiOperator(BaseOperator):
     template_fields: Sequence[str] = (
         "reveil_conn_id",
         "audience",
+        "platforms",
         "inactives",
         "budget",
         "options",
@@ -47,6 +61,7 @@ class ReveilProjectRoiOperator(BaseOperator):
         self,
         *,
         audience: str | None = None,
+        platforms: Sequence[str] | str | None = None,
         inactives: int | str | None = None,
         budget: float | str | None = None,
         options: Mapping[str, Any] | None = None,
@@ -59,6 +74,7 @@ class ReveilProjectRoiOperator(BaseOperator):
         super().__init__(**kwargs)
         checked_choice("on_failure", on_failure, OnFailure)
         self.audience = audience
+        self.platforms = platforms
         self.inactives = inactives
         self.budget = budget
         self.options = options
@@ -73,44 +89,40 @@ class ReveilProjectRoiOperator(BaseOperator):
 
     def execute(self, context: Context) -> dict[str, Any]:
         try:
-            projection = self.hook.project_roi(self._body())
+            answer = self.hook.project_roi(self._body())
         except ReveilApiError as error:
             raise (error if error.temporary else ReveilPermanentError(str(error))) from None
-        for warning in projection.get("warnings") or []:
+        projection = Projection(answer)
+        for warning in projection.warnings():
             self.log.warning("%s", warning)
+        context["ti"].xcom_push(key=FIGURES_KEY, value=projection.figures())
         self._check(projection)
-        return projection
+        return answer
 
     def _body(self) -> dict[str, Any]:
-        body = {"audience": self.audience, "inactives": _whole(self.inactives), "budget": _text(self.budget)}
+        body = {
+            "audience": self.audience,
+            "platform": listed(self.platforms),
+            "inactives": _whole(self.inactives),
+            "budget": _text(self.budget),
+        }
         return {name: value for name, value in {**body, **(self.options or {})}.items() if value is not None}
 
-    def _check(self, projection: Mapping[str, Any]) -> None:
+    def _check(self, projection: Projection) -> None:
         faults = []
         for place, limit in (self.fail_if_below or {}).items():
-            value = figure(projection, place)
-            self.log.info("%s is %g, at least %g wanted", place, value, float(limit))
-            if value < float(limit):
-                faults.append(f"{place} is {value:g}, below {float(limit):g}")
+            for name, value in projection.find(place).items():
+                self.log.info("%s is %g, at least %g wanted", name, value, float(limit))
+                if value < float(limit):
+                    faults.append(f"{name} is {value:g}, below {float(limit):g}")
         for place, limit in (self.fail_if_above or {}).items():
-            value = figure(projection, place)
-            self.log.info("%s is %g, at most %g wanted", place, value, float(limit))
-            if value > float(limit):
-                faults.append(f"{place} is {value:g}, above {float(limit):g}")
+            for name, value in projection.find(place).items():
+                self.log.info("%s is %g, at most %g wanted", name, value, float(limit))
+                if value > float(limit):
+                    faults.append(f"{name} is {value:g}, above {float(limit):g}")
         if faults:
             text = "The projection says no: " + "; ".join(faults)
             raise AirflowSkipException(text) if self.on_failure == "skip" else ReveilCheckFailed(text)
-
-
-def figure(projection: Mapping[str, Any], place: str) -> float:
-    """A number of the projection by its dotted place."""
-    for start in (projection, projection.get("simulation") or {}):
-        found: Any = start
-        for step in place.split("."):
-            found = found.get(step) if isinstance(found, Mapping) else None
-        if isinstance(found, (int, float)) and not isinstance(found, bool):
-            return float(found)
-    raise ReveilPermanentError(f"the projection has no figure {place!r}; see `reveil roi project --json`")
 
 
 def _whole(value: int | str | None) -> int | None:

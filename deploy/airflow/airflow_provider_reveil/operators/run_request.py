@@ -96,9 +96,9 @@ def sync_options(operator: ReveilSyncAudienceOperator) -> dict[str, Any]:
         "as_of": iso_instant(operator.as_of),
         "destinations": listed(operator.destinations),
         "allow": listed(operator.allow),
-        "full": operator.full,
-        "retry_rejected": operator.retry_rejected,
-        "dry_run": operator.plan_only,
+        "full": flag("full", operator.full),
+        "retry_rejected": flag("retry_rejected", operator.retry_rejected),
+        "dry_run": flag("dry_run", operator.plan_only),
         "max_removal_ratio": ratio("max_removal_ratio", operator.max_removal_ratio),
         "fail_on_reject_ratio": ratio("fail_on_reject_ratio", operator.fail_on_reject_ratio),
     }
@@ -111,6 +111,21 @@ def listed(value: Sequence[str] | str | None) -> list[str] | None:
         return None
     names = value.split(",") if isinstance(value, str) else value
     return [str(name).strip() for name in names if str(name).strip()] or None
+
+
+def flag(name: str, value: bool | str) -> bool:
+    """A switch, or a template that rendered to one. Nothing else: guessing might send what was not meant."""
+    if isinstance(value, bool):
+        return value
+    known = {"true": True, "false": False}
+    word = value.strip().lower() if isinstance(value, str) else None
+    if word not in known:
+        raise ValueError(f"{name} must be true or false, not {value!r}")
+    return known[word]
+
+
+def is_template(value: Any) -> bool:
+    return not isinstance(value, (bool, int, float)) and ("{{" in str(value) or "{%" in str(value))
 
 
 def ratio(name: str, value: float | str | None) -> float | None:

@@ -15,8 +15,8 @@ from airflow_provider_reveil.errors import ReveilApiError, ReveilPermanentError,
 from airflow_provider_reveil.hooks.reveil import ReveilHook
 from airflow_provider_reveil.links.run_page import RUN_URL_KEY, ReveilRunLink
 from airflow_provider_reveil.openlineage import audience as lineage
-from airflow_provider_reveil.operators.run_request import RunRequest
-from airflow_provider_reveil.runs import PartialFailure, Run, WaitFor, checked_choice, settle
+from airflow_provider_reveil.operators.run_request import RunRequest, flag, is_template
+from airflow_provider_reveil.runs import PartialFailure, Run, WaitFor, checked_choice, out_of_time, settle
 from airflow_provider_reveil.triggers.run import ERROR, TIMED_OUT, ReveilRunTrigger
 
 if TYPE_CHECKING:
@@ -30,8 +30,8 @@ INTERVAL_END = "{{ data_interval_end if data_interval_end is defined and data_in
 class ReveilSyncAudienceOperator(BaseOperator):
     """Asks Réveil to bring an audience's destinations up to date.
 
-    Gives the run's id. Also in XCom: `statistics` (added, removed, kept, rejected and requests in all; matched and rate
-    for each destination) and `run_url`.
+    Gives the run's id. Also in XCom: `statistics` (added, removed, kept, rejected and requests in all; rejects by
+    reason, matched and rate for each destination) and `run_url`.
 
     A retry finds the run of the try before it: it waits on while that runs, takes its result if it succeeded, and asks
     for a new run only if it failed. Killing or timing out the task cancels the run unless everything had been sent.
@@ -40,12 +40,14 @@ class ReveilSyncAudienceOperator(BaseOperator):
     :param destinations: only these of its destinations.
     :param as_of: the segment as of this instant (ISO 8601 or a datetime); by default the end of the data interval, or
         now where there is none. None: now.
-    :param full: send everybody again, which repairs drift.
+    :param full: send everybody again, which repairs drift. This and the other switches may be templates that render to
+        `true` or `false`.
     :param allow: guards to let pass (`empty`, `shrink`, `growth`, `below-minimum`, `no-consent-column`); audited.
     :param retry_rejected: send members again that a platform refused before.
     :param dry_run: plan only, nothing is sent and no asset event comes of it.
     :param max_removal_ratio: refuse to remove more than this share of an audience's members (0–1).
-    :param fail_on_reject_ratio: fail when platforms reject more than this share of what was sent (0–1).
+    :param fail_on_reject_ratio: fail when a platform rejects more than this share of what was sent (0–1), whatever
+        `partial_failure` says, and without a retry.
     :param partial_failure: when some destinations failed and others are done: `fail`, `warn` (succeed) or `skip`.
     :param wait_for: `sent`, `confirmed` (the platforms' verdicts too, which may take a day), or None (do not wait).
     :param retry_from_failure: whether a retry after a failed run concerns only the destinations that failed.
@@ -53,7 +55,8 @@ class ReveilSyncAudienceOperator(BaseOperator):
         another. Such a run is not cancelled with the task.
     :param deferrable: wait in the triggerer; by default as `[operators] default_deferrable` says.
     :param poll_interval: seconds between two looks at the run.
-    :param timeout: seconds to wait for the run.
+    :param timeout: seconds to wait for the run, by default three days: a platform may take one to decide on an earlier
+        upload, on top of which nothing is sent, and another for this one.
     :param emit_asset: add the audience's asset to the task's outlets (for an audience known without templates).
     :param asset_host: the host in the asset's URI; by default the connection's id.
     :param reveil_conn_id: the Airflow connection of type `reveil`.
@@ -64,7 +67,10 @@ class ReveilSyncAudienceOperator(BaseOperator):
         "audience",
         "destinations",
         "as_of",
+        "full",
         "allow",
+        "retry_rejected",
+        "plan_only",
         "max_removal_ratio",
         "fail_on_reject_ratio",
     )
@@ -77,10 +83,10 @@ class ReveilSyncAudienceOperator(BaseOperator):
         audience: str,
         destinations: Sequence[str] | str | None = None,
         as_of: datetime | str | None = INTERVAL_END,
-        full: bool = False,
+        full: bool | str = False,
         allow: Sequence[str] | str | None = None,
-        retry_rejected: bool = False,
-        dry_run: bool = False,
+        retry_rejected: bool | str = False,
+        dry_run: bool | str = False,
         max_removal_ratio: float | str | None = None,
         fail_on_reject_ratio: float | str | None = None,
         partial_failure: PartialFailure = "fail",
@@ -89,7 +95,7 @@ class ReveilSyncAudienceOperator(BaseOperator):
         reuse_existing_run: bool = False,
         deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
         poll_interval: float = 15,
-        timeout: float = 24 * 3600,
+        timeout: float = 3 * 24 * 3600,
         emit_asset: bool = True,
         asset_host: str | None = None,
         reveil_conn_id: str = ReveilHook.default_conn_name,
@@ -98,12 +104,16 @@ class ReveilSyncAudienceOperator(BaseOperator):
         super().__init__(**kwargs)
         checked_choice("partial_failure", partial_failure, PartialFailure)
         checked_choice("wait_for", wait_for, WaitFor, optional=True)
+        for name, value in (("full", full), ("retry_rejected", retry_rejected), ("dry_run", dry_run)):
+            if not is_template(value):
+                flag(name, value)
         self.audience = audience
         self.destinations = destinations
         self.as_of = as_of
         self.full = full
         self.allow = allow
         self.retry_rejected = retry_rejected
+        # Airflow's operators have a method `dry_run`.
         self.plan_only = dry_run
         self.max_removal_ratio = max_removal_ratio
         self.fail_on_reject_ratio = fail_on_reject_ratio
@@ -119,7 +129,7 @@ class ReveilSyncAudienceOperator(BaseOperator):
         self.run: Run | None = None
         self.owns_run = True
         self._request: RunRequest | None = None
-        self._asset = self._outlet() if emit_asset and not dry_run and wait_for else None
+        self._asset = self._outlet() if emit_asset and wait_for and not self._only_plans() else None
         if self._asset is not None:
             self.outlets = [*self.outlets, self._asset]
 
@@ -129,7 +139,11 @@ class ReveilSyncAudienceOperator(BaseOperator):
 
     def execute(self, context: Context) -> str:
         task_instance = context["ti"]
-        self._request = RunRequest.of(self, task_instance)
+        try:
+            self._request = RunRequest.of(self, task_instance)
+        except ValueError as fault:
+            # A template that renders to nonsense does so again at the next try.
+            raise ReveilPermanentError(str(fault)) from None
         try:
             self.run, self.owns_run = self._request.obtain(self.hook)
         except ReveilApiError as error:
@@ -183,10 +197,11 @@ class ReveilSyncAudienceOperator(BaseOperator):
     def _wait(self, deadlines: Deadlines) -> None:
         assert self.run is not None  # noqa: S101
         seen = 0
+        said: list[str] = []
         while not self.run.reached(self.wait_for):
             if passed := deadlines.passed():
                 self.on_kill()
-                raise ReveilTimeout(f"{passed} was over before run {self.run.id} was {self.wait_for}")
+                raise ReveilTimeout(out_of_time(passed, self.run.id, self.wait_for, self.run))
             for event in self.hook.follow_run(self.run.id, seen, deadlines.wait_secs(self.poll_interval)):
                 seen = event.seq
                 (self.log.warning if event.is_warning else self.log.info)("%s", event.line())
@@ -197,24 +212,39 @@ class ReveilSyncAudienceOperator(BaseOperator):
                 if not error.temporary:
                     raise _permanent(error) from None
                 self.log.warning("%s. Still waiting for run %s", error, self.run.id)
+                continue
+            if not self.run.reached(self.wait_for) and (waiting_for := self.run.waiting_for()) != said:
+                said = waiting_for
+                self.log.info("%s", self.run.summary())
+                for line in waiting_for:
+                    self.log.info("Waiting for %s", line)
 
     def _finish(self, context: Context) -> str:
         assert self.run is not None  # noqa: S101
         statistics = self.run.statistics()
         context["ti"].xcom_push(key=STATISTICS_KEY, value=statistics)
+        for line in self.run.rejects():
+            self.log.warning("%s", line)
         if warning := settle(self.run, self.partial_failure):
             self.log.warning("%s", warning)
         else:
             self.log.info("%s", self.run.summary())
-        if self._asset is not None:
+        if self.run.get("dry_run"):
+            # Where `dry_run` is a template, whether it is one was not known when the DAG was parsed.
+            self.outlets = [outlet for outlet in self.outlets if outlet is not self._asset]
+        elif self._asset is not None:
             facts = {name: value for name, value in statistics.items() if name not in ("destinations", "dry_run")}
             describe_event(context["outlet_events"], self._asset, facts)
         return self.run.id
 
+    def _only_plans(self) -> bool:
+        """Whether it is known, before templates are rendered, that nothing will be sent."""
+        return not is_template(self.plan_only) and flag("dry_run", self.plan_only)
+
     def _outlet(self) -> Any:
         host = self.asset_host or self.reveil_conn_id
         named = isinstance(self.audience, str) and isinstance(host, str)
-        return audience_asset(self.audience, host) if named and "{{" not in self.audience + host else None
+        return audience_asset(self.audience, host) if named and not is_template(self.audience + host) else None
 
     # Lineage, asked for by Airflow's OpenLineage provider
 

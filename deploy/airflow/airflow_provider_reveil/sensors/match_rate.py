@@ -27,6 +27,7 @@ from airflow_provider_reveil.match_rates import (
     Verdict,
     WhenBelow,
     WhenNotOffered,
+    destinations_of,
     judge,
 )
 from airflow_provider_reveil.operators.run_request import iso_instant, listed, ratio
@@ -44,15 +45,21 @@ class ReveilMatchRateSensor(BaseSensorOperator):
     Platforms give intervals (`51–60 %`), seldom one figure, so you say which bound decides. Gives the readings by
     destination to XCom.
 
+    What counts is the upload's own reading, or, where the platform tells none of so few persons, another view of the
+    same run, such as the rate of the whole list. Say `run_id` or `newer_than`, or a reading of last week may pass.
+
     :param audience: the audience's key.
     :param min_rate: the share of sent persons that must be matched (0–1).
     :param bound: `low`: even the platform's lower bound must reach it; `high`: it is enough that it may be so.
     :param when_below: `fail`, `skip`, `warn` (succeed), or `wait` (rates grow for a day or two) until the time-out.
-    :param when_not_offered: a platform that tells no rate makes the task `fail`, or is left out (`ignore`).
-    :param destinations: only these; by default all of the audience's.
+    :param when_not_offered: a platform that tells no rate, or at which the run failed, makes the task `fail`, or is
+        left out (`ignore`).
+    :param destinations: only these; by default those of the run, without `run_id` all of the audience's.
     :param newer_than: only readings taken after this instant, for example `{{ data_interval_end }}`.
-    :param run_id: only readings about this run's upload.
-    :param min_sent: only readings over at least this many persons: a refresh of a few says little.
+    :param run_id: only readings of this run, usually `{{ ti.xcom_pull('sync') }}`, or of a later one that took over
+        before the platform had said anything of this.
+    :param min_sent: only readings over at least this many persons: a refresh of a few says little, and then the whole
+        list's rate counts, where the platform tells it.
     :param deferrable: wait in the triggerer, after one look.
     :param reveil_conn_id: the Airflow connection of type `reveil`.
     """
@@ -125,7 +132,7 @@ class ReveilMatchRateSensor(BaseSensorOperator):
     def poke(self, context: Context) -> PokeReturnValue:
         rule = self._rule()
         try:
-            verdict = judge(rule, self._destinations(rule), self.hook.observations(rule.audience, rule.newer_than))
+            verdict = self._look(rule)
         except ReveilApiError as error:
             if not error.temporary:
                 raise
@@ -164,14 +171,15 @@ class ReveilMatchRateSensor(BaseSensorOperator):
             when_not_offered=self.when_not_offered,
             destinations=listed(self.destinations),
             newer_than=iso_instant(self.newer_than),
-            run_id=self.run_id,
+            run_id=self.run_id or None,
             min_sent=self.min_sent,
         )
 
-    def _destinations(self, rule: RateRule) -> Sequence[str]:
-        if rule.destinations is not None:
-            return rule.destinations
-        return [one["name"] for one in self.hook.audience(rule.audience)["destinations"]]
+    def _look(self, rule: RateRule) -> Verdict:
+        run = self.hook.run(rule.run_id) if rule.run_id else None
+        audience = None if run is not None or rule.destinations is not None else self.hook.audience(rule.audience)
+        observations = self.hook.observations(rule.audience, rule.newer_than)
+        return judge(rule, destinations_of(rule, run, audience), observations, run)
 
     def _settle(self, verdict: Verdict) -> dict[str, Any]:
         if verdict.status == NOT_OFFERED:

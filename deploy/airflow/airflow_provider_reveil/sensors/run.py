@@ -84,7 +84,11 @@ class ReveilRunSensor(BaseSensorOperator):
             return False
         self.log.info("%s", run.summary())
         if not run.reached(self.wait_for):
+            for line in run.waiting_for():
+                self.log.info("Waiting for %s", line)
             return False
+        for line in run.rejects():
+            self.log.warning("%s", line)
         if warning := settle(run, self.partial_failure):
             self.log.warning("%s", warning)
         return True

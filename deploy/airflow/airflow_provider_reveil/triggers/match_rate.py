@@ -11,7 +11,7 @@ from airflow.triggers.base import BaseTrigger, TriggerEvent
 from airflow_provider_reveil.deadlines import Deadlines
 from airflow_provider_reveil.errors import ReveilApiError
 from airflow_provider_reveil.hooks.reveil_async import ReveilAsyncHook
-from airflow_provider_reveil.match_rates import WAITING, RateRule, Verdict, judge
+from airflow_provider_reveil.match_rates import WAITING, RateRule, Verdict, destinations_of, judge
 from airflow_provider_reveil.triggers.run import ERROR, TIMED_OUT
 
 
@@ -81,10 +81,10 @@ class ReveilMatchRateTrigger(BaseTrigger):
                 await asyncio.sleep(deadlines.wait_secs(self.poll_interval))
 
     async def _look(self, hook: ReveilAsyncHook, rule: RateRule) -> Verdict:
-        destinations = rule.destinations
-        if destinations is None:
-            destinations = [one["name"] for one in (await hook.audience(rule.audience))["destinations"]]
-        return judge(rule, destinations, await hook.observations(rule.audience, rule.newer_than))
+        run = await hook.run(rule.run_id) if rule.run_id else None
+        audience = None if run is not None or rule.destinations is not None else await hook.audience(rule.audience)
+        observations = await hook.observations(rule.audience, rule.newer_than)
+        return judge(rule, destinations_of(rule, run, audience), observations, run)
 
 
 def _event(verdict: Verdict) -> TriggerEvent:

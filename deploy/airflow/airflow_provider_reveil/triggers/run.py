@@ -12,7 +12,7 @@ from airflow_provider_reveil.deadlines import Deadlines
 from airflow_provider_reveil.errors import ReveilApiError
 from airflow_provider_reveil.hooks.reveil_async import ReveilAsyncHook
 from airflow_provider_reveil.killed import TRIGGERS_ARE_TOLD, task_was_ended
-from airflow_provider_reveil.runs import WaitFor
+from airflow_provider_reveil.runs import Run, WaitFor, out_of_time
 
 REACHED = "reached"
 TIMED_OUT = "timed_out"
@@ -85,12 +85,19 @@ class ReveilRunTrigger(BaseTrigger):
 
     async def _watch(self) -> TriggerEvent:
         deadlines = Deadlines(self.end_time, self.execution_deadline)
+        run: Run | None = None
+        said: list[str] = []
         async with ReveilAsyncHook(self.reveil_conn_id) as hook:
             while True:
                 try:
                     run = await hook.run(self.run_id)
                     if run.reached(self.wait_for):
                         return self._event(REACHED)
+                    if (waiting_for := run.waiting_for()) != said:
+                        said = waiting_for
+                        self.log.info("%s", run.summary())
+                        for line in waiting_for:
+                            self.log.info("Waiting for %s", line)
                 except ReveilApiError as error:
                     # A daemon that restarts or upgrades is no reason to give up a wait of hours.
                     if not error.temporary:
@@ -98,8 +105,7 @@ class ReveilRunTrigger(BaseTrigger):
                     self.log.warning("%s. Still waiting for run %s", error, self.run_id)
                 if passed := deadlines.passed():
                     await self._cancel(f"{passed} is over")
-                    message = f"{passed} was over before run {self.run_id} was {self.wait_for}"
-                    return self._event(TIMED_OUT, message=message)
+                    return self._event(TIMED_OUT, message=out_of_time(passed, self.run_id, self.wait_for, run))
                 wait_secs = deadlines.wait_secs(self.poll_interval)
                 async for event in hook.follow_run(self.run_id, self.after_seq, wait_secs):
                     self.after_seq = event.seq

@@ -65,8 +65,24 @@ class Daemon:
             "POST", {"set": "meta.users:retry-after=2,google.members:retry-after=2,meta.sessions:retry-after=2"}
         )
 
+    def refuse_rows(self) -> None:
+        """From now on the platforms take requests and refuse a third of the members in them."""
+        self._faults("POST", {"set": "partial=0.3"})
+
+    def decide_late(self) -> None:
+        """From now on Google takes an hour to decide on an upload."""
+        self._faults("POST", {"set": "google.members:slow=3600"})
+
     def unstall(self) -> None:
         self._faults("DELETE", None)
+
+    def start_run(self, audience: str, **options: Any) -> str:
+        """A run that nobody's task asked for."""
+        return self._ask("POST", f"/v1/audiences/{audience}/sync", options)["id"]
+
+    def pass_hours(self) -> None:
+        """At the platforms, whose clock is their own."""
+        self._control("POST", "time", {"advance": "2h"})
 
     def members(self) -> dict[str, Any]:
         with urllib.request.urlopen(f"{self.control}/control", timeout=10) as answer:
@@ -135,18 +151,26 @@ class Daemon:
             return False
 
     def _get(self, path: str) -> Any:
-        request = urllib.request.Request(f"{self.url}{path}", headers={"Authorization": f"Bearer {self.token}"})
-        with urllib.request.urlopen(request, timeout=10) as answer:
-            return json.load(answer)
+        return self._ask("GET", path, None)
+
+    def _ask(self, method: str, path: str, body: Any) -> Any:
+        headers = {"Authorization": f"Bearer {self.token}"}
+        return json.loads(_send(method, f"{self.url}{path}", body, headers))
 
     def _faults(self, method: str, body: Any) -> None:
-        request = urllib.request.Request(
-            f"{self.control}/control/faults",
-            method=method,
-            data=None if body is None else json.dumps(body).encode(),
-            headers={"Content-Type": "application/json"},
-        )
-        urllib.request.urlopen(request, timeout=10).close()
+        self._control(method, "faults", body)
+
+    def _control(self, method: str, path: str, body: Any) -> None:
+        _send(method, f"{self.control}/control/{path}", body, {})
+
+
+def _send(method: str, url: str, body: Any, headers: dict[str, str]) -> bytes:
+    told = None if body is None else json.dumps(body).encode()
+    request = urllib.request.Request(
+        url, method=method, data=told, headers={**headers, "Content-Type": "application/json"}
+    )
+    with urllib.request.urlopen(request, timeout=10) as answer:
+        return answer.read()
 
 
 def _wait_for(log: Path, pattern: str, secs: float = 30) -> str:

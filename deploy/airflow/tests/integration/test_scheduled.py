@@ -111,6 +111,64 @@ def test_killing_a_deferred_task_cancels_the_run(daemon, services):
     assert task("check_triggerer", run_id, "sync").state == "failed"
 
 
+def waits_for_google(daemon, run_id):
+    run = daemon.run(run_id)
+    return run["state"] == "queued" and any(one["state"] == "pending" for one in run["destinations"])
+
+
+def test_a_run_that_waits_for_earlier_verdicts_goes_on_and_can_be_killed(daemon, services):
+    everything = ["shrink", "growth"]
+    daemon.decide_late()
+    earlier = daemon.start_run("dormant", as_of="2026-03-15T00:00:00Z", allow=everything)
+    wait_until(lambda: daemon.run(earlier)["state"] == "pending", "the earlier run is sent and undecided")
+    known = known_runs(daemon)
+    run_id = trigger("check_triggerer", DAY.replace(month=4))
+    started = wait_until(lambda: latest_run(daemon, known), "a run was asked for")["id"]
+    wait_until(lambda: waits_for_google(daemon, started), "the run waits for the verdicts")
+    assert task("check_triggerer", run_id, "sync").state == "deferred"
+    mark_failed("check_triggerer", run_id, "sync")
+    wait_until(lambda: daemon.run(started)["state"] == "cancelled", "the run is cancelled", 120)
+
+    known = known_runs(daemon)
+    run_id = trigger("check_triggerer", DAY.replace(month=4, day=16))
+    started = wait_until(lambda: latest_run(daemon, known), "a run was asked for")["id"]
+    wait_until(lambda: waits_for_google(daemon, started), "the run waits for the verdicts")
+    daemon.unstall()
+    daemon.pass_hours()
+    wait_for_state("check_triggerer", run_id, "sync", "success", secs=90)
+    assert xcom("check_triggerer", run_id, "sync") == started
+    assert daemon.run(started)["state"] in ("done", "pending")
+    assert "Waiting for google: the platform has not decided on" in services.task_log("check_triggerer")
+
+
+def test_too_many_rejects_are_not_tried_again(daemon, services):
+    daemon.refuse_rows()
+    known = known_runs(daemon)
+    run_id = trigger("check_rejects", DAY.replace(day=19))
+    instance = wait_for_state("check_rejects", run_id, "sync", "failed")
+    assert instance.try_number == 1
+    assert len(known_runs(daemon) - known) == 1
+    told = xcom("check_rejects", run_id, "sync", "statistics")["destinations"]["google"]["rejected_by_reason"]
+    assert sum(told.values()) > 0
+    assert "google rejected" in services.task_log("check_rejects")
+
+
+def test_a_dry_run_that_only_a_template_knows_of_starts_no_dag(daemon, services):
+    from airflow.utils.session import create_session
+
+    try:
+        from airflow.models.asset import AssetEvent as Event
+    except ImportError:
+        from airflow.models.dataset import DatasetEvent as Event
+
+    run_id = trigger("check_dry_run", DAY.replace(day=20))
+    wait_for_state("check_dry_run", run_id, "sync", "success")
+    assert daemon.run(xcom("check_dry_run", run_id, "sync"))["dry_run"] is True
+    with create_session() as session:
+        sources = {dag_id for (dag_id,) in session.query(Event.source_dag_id)}
+    assert "check_dry_run" not in sources and "check_deferred" in sources
+
+
 def triggerer_has_it(run_id):
     from airflow.models.trigger import Trigger
     from airflow.utils.session import create_session

@@ -97,7 +97,7 @@ class FakeReveil:
             run = self.runs[run_id]
             run.update(state=state, **fields)
             for one in run["destinations"]:
-                if one["state"] not in ENDED:
+                if one["state"] not in ENDED and "destinations" not in fields:
                     one["state"] = state
             self.events[run_id].append(("state", {"state": state}))
             if state in ENDED:

@@ -15,11 +15,11 @@ data: {"state": "running", "run_id": "r"}
 event: progress
 id: 2
 data: {"destination": "meta",
-data:  "sent": 5, "of": 10, "nested": {"a": 1}}
+data:  "operation": "add", "done": 5, "total": 10, "nested": {"a": 1}}
 
 id: 3
 event: warning
-data: {"destination": "google", "message": "slow"}
+data: {"destination": "google", "text": "slow", "hint": "wait"}
 
 id: x
 data: {}
@@ -47,8 +47,8 @@ def test_a_stream_becomes_events():
     ]
     assert [event.line() for event in events] == [
         "state running",
-        "progress meta: sent=5, of=10",
-        "warning google slow",
+        "progress meta add: done=5, total=10",
+        "warning google: slow (hint=wait)",
         "message",
     ]
     assert [event.is_warning for event in events] == [False, False, True, False]
@@ -63,3 +63,4 @@ def test_what_settles_a_run():
 
 def test_a_line_has_no_empty_tail():
     assert RunEvent("end", 9, {"state": "done"}).line() == "end done"
+    assert RunEvent("stage", 9, {"text": "Reading the warehouse"}).line() == "stage: Reading the warehouse"

@@ -110,11 +110,14 @@ def _dags_of(path):
 @pytest.mark.parametrize(
     ("operator", "ids"),
     [
-        (ReveilSyncAudienceOperator, {"reveil_conn_id", "audience", "destinations", "as_of"}),
+        (
+            ReveilSyncAudienceOperator,
+            {"reveil_conn_id", "audience", "destinations", "as_of", "full", "retry_rejected", "plan_only"},
+        ),
         (ReveilFullResyncOperator, {"reveil_conn_id", "audience", "destinations", "as_of"}),
         (ReveilRunSensor, {"reveil_conn_id", "run_id"}),
         (ReveilMatchRateSensor, {"reveil_conn_id", "audience", "destinations", "run_id", "newer_than", "min_rate"}),
-        (ReveilProjectRoiOperator, {"reveil_conn_id", "audience", "inactives", "budget"}),
+        (ReveilProjectRoiOperator, {"reveil_conn_id", "audience", "platforms", "inactives", "budget"}),
         (ReveilForgetOperator, {"reveil_conn_id", "reference"}),
     ],
 )
@@ -151,6 +154,7 @@ def outlets(**options):
 def test_an_audience_is_an_outlet():
     assert outlets() == ["reveil://reveil_default/audience/dormant"]
     assert outlets(asset_host="reveil.example.com:8750") == ["reveil://reveil.example.com:8750/audience/dormant"]
+    assert outlets(dry_run="{{ params.plan_only }}") == outlets()
     mine = audience_asset("mine", "elsewhere")
     assert outlets(outlets=[mine]) == [mine.uri, "reveil://reveil_default/audience/dormant"]
     assert audience_asset("dormant").uri == outlets()[0]
@@ -158,7 +162,7 @@ def test_an_audience_is_an_outlet():
 
 
 @pytest.mark.parametrize(
-    "options", [{"emit_asset": False}, {"dry_run": True}, {"wait_for": None}, {"audience": "{{ params.audience }}"}]
+    "options", [{"emit_asset": False}, {"dry_run": "true"}, {"wait_for": None}, {"audience": "{{ params.audience }}"}]
 )
 def test_nothing_is_promised_that_may_not_come(options):
     assert outlets(**options) == []

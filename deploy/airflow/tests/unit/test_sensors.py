@@ -78,6 +78,27 @@ def test_soft_fail_skips_after_a_deferral_too(fake, context, status):
         run_sensor(soft_fail=True).execute_complete(context(), event)
 
 
+UNDECIDED = "the platform has not decided on 171 members of an earlier run; nothing new is sent until it has"
+WAITS = [{"destination": "google", "state": "pending", "warnings": [UNDECIDED]}]
+
+
+def test_a_run_that_goes_back_to_the_queue_is_no_failure(fake, context, log):
+    fake.add_run("dormant", "queued", destinations=WAITS)
+    assert run_sensor(wait_for="sent").poke(context()) is False
+    assert f"Waiting for google: {UNDECIDED}" in log.text()
+    with pytest.raises(TaskDeferred) as raised:
+        run_sensor(deferrable=True, timeout=0.3).execute(context())
+    event = fire(raised.value.trigger)
+    assert event["status"] == "timed_out" and UNDECIDED in event["message"]
+    assert fake.runs["run-1"]["state"] == "queued"
+
+
+def test_rejects_are_told_by_reason(fake, context, log):
+    fake.add_run("dormant", "done")
+    assert run_sensor().poke(context()) is True
+    assert "google rejected 1 members: invalid 1" in log.text()
+
+
 # Match rates
 
 
@@ -120,6 +141,35 @@ def test_only_newer_readings_are_asked_for(fake, context):
     assert rate_sensor(newer_than="2026-01-01 00:00:00+00:00").poke(context()).is_done
     assert not rate_sensor(newer_than=DAY).poke(context()).is_done
     assert fake.requests("GET /v1/observations")[-1].query["since"] == DAY
+
+
+def test_of_a_run_it_asks_where_that_run_was_sent(fake, context):
+    """A retry's run concerns the destinations that were left, and readings of nights before do not count."""
+    fake.observe("meta", DAY, "bounds", low=0.1, high=0.2, run_id="run-0")
+    fake.observe("google", DAY, "bounds", low=0.6, high=0.7, run_id="run-0")
+    fake.add_run("dormant", "running", destinations=[{"destination": "google", "state": "running"}])
+    of_run = {"run_id": "run-1"}
+    assert not rate_sensor(**of_run).poke(context()).is_done
+    fake.set_state("run-1", "done")
+    assert not rate_sensor(**of_run).poke(context()).is_done
+    fake.observe("google", DAY, "not_offered", sent=20)
+    fake.observe("google", DAY, "bounds", low=0.53, high=0.55, sent=573, primary=False)
+    for deferrable in (False, True):
+        sensor = rate_sensor(deferrable=deferrable, **of_run)
+        value = sensor.execute(context()) if deferrable else sensor.poke(context()).xcom_value
+        assert list(value) == ["google"]
+        assert value["google"]["rate"] == {"low": 0.53, "high": 0.55}
+        assert value["google"]["primary"] is False
+
+
+def test_deferred_it_waits_for_its_run(fake, context):
+    fake.add_run("dormant", "running")
+    with pytest.raises(TaskDeferred) as raised:
+        rate_sensor(deferrable=True, run_id="run-1").execute(context())
+    fake.pending_steps["run-1"] = ["queued", "running", "done"]
+    observe(fake)
+    assert fire(raised.value.trigger)["status"] == "passed"
+    assert fake.runs["run-1"]["state"] == "done"
 
 
 def test_a_rate_beyond_one_is_refused(fake, context):

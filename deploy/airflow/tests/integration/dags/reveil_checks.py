@@ -38,5 +38,16 @@ with dag("check_worker"):
     # Sends everybody again, so that there is something to be slow at.
     ReveilSyncAudienceOperator(task_id="sync", audience="dormant", full=True, retries=1, deferrable=False, **QUICK)
 
+with dag("check_rejects"):
+    # A second try would succeed: what a platform refused is not sent again.
+    ReveilSyncAudienceOperator(
+        task_id="sync", audience="dormant", full=True, fail_on_reject_ratio=0.05, retries=1, deferrable=False, **QUICK
+    )
+
+with DAG(dag_id="check_dry_run", schedule=None, start_date=START, catchup=False, params={"plan_only": True}):
+    ReveilSyncAudienceOperator(
+        task_id="sync", audience="dormant", dry_run="{{ params.plan_only }}", deferrable=True, **QUICK
+    )
+
 with dag("check_triggerer"):
     ReveilSyncAudienceOperator(task_id="sync", audience="dormant", full=True, deferrable=True, **QUICK)
