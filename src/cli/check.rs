@@ -108,7 +108,10 @@ async fn check_warehouse(engine: &Engine, findings: &mut Vec<Finding>) {
         findings.push(match counted {
             Ok(count) => Finding::good(
                 what,
-                format!("{} inactive of {} customers, {} unknown", count.inactive, count.customers, count.unknown),
+                format!(
+                    "{} of {} customers are inactive, {} cannot be judged",
+                    count.inactive, count.total, count.unknown
+                ),
             ),
             Err(error) => Finding::bad(what, &error),
         });

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use reveil_sdk::{Error, ErrorKind, Retry};
 
-use crate::config::Faults;
+use crate::config::{Faults, NoSuch};
 use crate::daemon::work::hold::Busy;
 use crate::ledger::LedgerError;
 use crate::store::StoreError;
@@ -94,7 +94,10 @@ fn code(error: &anyhow::Error) -> Exit {
         if let Some(error) = cause.downcast_ref::<CliError>() {
             return error.exit;
         }
-        if cause.is::<Faults>() {
+        if cause.is::<Faults>() || cause.is::<NoSuch>() {
+            return Exit::Usage;
+        }
+        if matches!(cause.downcast_ref(), Some(SyncError::Destination { .. })) {
             return Exit::Usage;
         }
         if let Some(error) = cause.downcast_ref::<Error>() {

@@ -7,6 +7,7 @@ use anyhow::Context as _;
 use clap::Args;
 use reveil_sdk::Clock;
 
+use super::exit::{CliError, Exit};
 use crate::clock::MachineClock;
 pub use crate::clock::instant;
 use crate::config::{self, Config, Sources};
@@ -89,7 +90,7 @@ pub fn audience_key(config: &Config, asked: Option<&str>) -> anyhow::Result<Stri
         (Some(only), None) => Ok(only.clone()),
         _ => {
             let known: Vec<&str> = config.audience.keys().map(String::as_str).collect();
-            Err(anyhow::anyhow!("which audience? the config has: {}", known.join(", ")))
+            Err(CliError::new(Exit::Usage, format!("which audience? the config has: {}", known.join(", "))).into())
         }
     }
 }

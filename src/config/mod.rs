@@ -119,25 +119,33 @@ impl Config {
     ///
     /// # Errors
     /// Says which keys there are.
-    pub fn audience(&self, key: &str) -> anyhow::Result<&AudienceConfig> {
-        self.audience.get(key).ok_or_else(|| {
-            let known: Vec<&str> = self.audience.keys().map(String::as_str).collect();
-            anyhow::anyhow!("there is no audience `{key}`; the config has: {}", list(&known))
-        })
+    pub fn audience(&self, key: &str) -> Result<&AudienceConfig, NoSuch> {
+        self.audience.get(key).ok_or_else(|| NoSuch::new("audience", key, self.audience.keys()))
     }
 
     /// The destination of that name.
     ///
     /// # Errors
     /// Says which names there are.
-    pub fn destination(&self, name: &str) -> anyhow::Result<&DestinationConfig> {
-        self.destination.get(name).ok_or_else(|| {
-            let known: Vec<&str> = self.destination.keys().map(String::as_str).collect();
-            anyhow::anyhow!("there is no destination `{name}`; the config has: {}", list(&known))
-        })
+    pub fn destination(&self, name: &str) -> Result<&DestinationConfig, NoSuch> {
+        self.destination.get(name).ok_or_else(|| NoSuch::new("destination", name, self.destination.keys()))
     }
 }
 
-fn list(names: &[&str]) -> String {
-    if names.is_empty() { "none".to_owned() } else { names.join(", ") }
+/// Something was named that the configuration does not have.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("there is no {what} `{key}`; the config has: {known}")]
+pub struct NoSuch {
+    pub what: &'static str,
+    pub key: String,
+    /// What there is.
+    pub known: String,
+}
+
+impl NoSuch {
+    fn new<'a>(what: &'static str, key: &str, known: impl Iterator<Item = &'a String>) -> Self {
+        let known = known.map(String::as_str).collect::<Vec<_>>().join(", ");
+        let known = if known.is_empty() { "none".to_owned() } else { known };
+        Self { what, key: key.to_owned(), known }
+    }
 }

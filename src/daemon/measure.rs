@@ -4,7 +4,7 @@
 use std::collections::HashSet;
 use std::hash::Hash;
 
-use chrono::TimeDelta;
+use chrono::{DateTime, TimeDelta, Utc};
 use prometheus_client::metrics::family::{Family, MetricConstructor};
 
 use super::Daemon;
@@ -99,16 +99,13 @@ impl Daemon {
         Ok(())
     }
 
-    async fn last_success(&self, audience: &str) -> Result<Option<chrono::DateTime<chrono::Utc>>, StoreError> {
-        use crate::store::model::RunState;
-        use crate::store::runs::RunFilter;
-        let mut last = None;
-        for state in [RunState::Done, RunState::Pending] {
-            let filter = RunFilter { audience: Some(audience.to_owned()), state: Some(state), kind: None };
-            let latest = self.store().runs_page(&filter, None, 1).await?.items.pop();
-            last = last.max(latest.and_then(|run| run.finished_at));
-        }
-        Ok(last)
+    /// The last moment at which all destinations of the audience were up to date; `None` before all have been.
+    pub(super) async fn last_success(&self, audience: &str) -> Result<Option<DateTime<Utc>>, StoreError> {
+        let loaded = self.loaded();
+        let Some(settings) = loaded.config.audience.get(audience) else { return Ok(None) };
+        let delivered = self.store().delivered_at(audience).await?;
+        let moments: Option<Vec<_>> = settings.destinations.iter().map(|name| delivered.get(name).copied()).collect();
+        Ok(moments.and_then(|moments| moments.into_iter().min()))
     }
 
     fn forget_gone(&self, now: Measured) {

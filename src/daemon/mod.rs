@@ -13,6 +13,7 @@
 pub(crate) mod alerts;
 pub mod cadence;
 mod measure;
+mod memory;
 mod notify;
 pub mod readiness;
 pub mod reload;
@@ -67,7 +68,7 @@ pub struct Daemon {
     pulse: readiness::Pulse,
     measured: std::sync::Mutex<measure::Measured>,
     /// Jobs this process works on, by id.
-    held: std::sync::Mutex<HashMap<String, crate::store::claims::Claim>>,
+    held: std::sync::Mutex<HashMap<String, work::Held>>,
     /// Names this process in leases.
     owner: String,
     reloading: tokio::sync::Mutex<()>,

@@ -240,6 +240,8 @@ impl Daemon {
     /// See [`RequestError`]; `Ended` when it is too late.
     pub async fn cancel_run(&self, run_id: &str, by: &str) -> Result<Run, RequestError> {
         let run = cancel(self.store(), run_id, by, self.clock().now()).await?;
+        // Another process looks by itself.
+        self.stop_run(run_id);
         self.wake();
         Ok(run)
     }

@@ -236,7 +236,10 @@ impl Removal<'_> {
             Operation::Remove,
             members,
         );
-        let uploaded = uploader.run(batches.into_iter()).await?;
+        let (uploaded, failure) = uploader.run(batches.into_iter()).await;
+        if let Some(error) = failure {
+            return Err(error.into());
+        }
         progressed.members = progressed.members.max(uploaded.accepted);
         progressed.removed_at = Some(clock.now());
         let tickets = with(ledger, |ledger| Ok(ledger.pending()))?;

@@ -90,9 +90,14 @@ impl Raw {
     }
 }
 
-/// Who works at this machine's command line.
+/// Who works at this machine's command line: by name, else by number, as in containers and cron.
 pub fn local_actor() -> String {
-    std::env::var("USER").unwrap_or_else(|_| "unknown".to_owned())
+    use std::os::unix::fs::MetadataExt as _;
+    let named = ["USER", "LOGNAME"].iter().find_map(|name| std::env::var(name).ok().filter(|name| !name.is_empty()));
+    named.unwrap_or_else(|| match std::fs::metadata("/proc/self") {
+        Ok(process) => format!("uid {}", process.uid()),
+        Err(_) => "unknown".to_owned(),
+    })
 }
 
 /// Verified this many at a time.

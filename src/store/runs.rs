@@ -1,11 +1,13 @@
 //! Runs and their parts at each destination.
 
+use std::collections::HashMap;
+
 use chrono::{DateTime, Utc};
 
 use super::database::Tx;
 use super::model::{DestinationRun, Run, RunKind, RunState};
 use super::page::{Cursor, Page, page};
-use super::sql::{sql, stamp};
+use super::sql::{Cell, sql, stamp};
 use super::{Store, StoreError};
 
 macro_rules! columns {
@@ -115,6 +117,20 @@ impl Store {
         let query = sql("SELECT run_id, destination, connector, state, counts, upload, error FROM run_destination
              WHERE run_id = $1 ORDER BY destination");
         self.fetch_all(query.bind(run_id)).await
+    }
+
+    /// When each destination of the audience was last brought up to date, verdicts aside. A rehearsal brings nothing.
+    ///
+    /// # Errors
+    /// The database's.
+    pub async fn delivered_at(&self, audience: &str) -> Result<HashMap<String, DateTime<Utc>>, StoreError> {
+        let query = sql("SELECT part.destination, MAX(run.finished_at) FROM run
+             JOIN run_destination part ON part.run_id = run.id
+             WHERE run.audience = $1 AND part.state IN ('done', 'pending') AND run.finished_at IS NOT NULL
+             GROUP BY part.destination");
+        let rows: Vec<(String, Cell)> = self.fetch_all(query.bind(audience)).await?;
+        let malformed = |_| StoreError::Malformed { what: "finished_at".to_owned() };
+        rows.into_iter().map(|(name, at)| Ok((name, at.read().map_err(malformed)?))).collect()
     }
 
     /// The platform has decided on all that the destination was ever sent: runs that only waited for that are done; one that

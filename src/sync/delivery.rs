@@ -319,8 +319,11 @@ impl Delivery<'_> {
             );
             let max_bytes = descriptor.limits.max_batch_bytes.map(|bytes| bytes as usize);
             let batches = plan.batches(operation, self.destination.batch_members as usize, max_bytes);
-            let uploaded = uploader.run(batches).await?;
+            let (uploaded, failure) = uploader.run(batches).await;
             report.note_uploaded(operation, uploaded);
+            if let Some(error) = failure {
+                return Err(error);
+            }
         }
         Ok(())
     }
@@ -345,7 +348,9 @@ impl Delivery<'_> {
         let (most, mut noted) = (self.destination.batch_members as usize, false);
         for batch in plan.into_iter().flat_map(|plan| plan.batches(Operation::Remove, most, None)) {
             // The removals stand or fall with the sweep's own verdict.
-            self.note_swept(&batch?, ticket.as_deref())?;
+            let batch = batch?;
+            self.note_swept(&batch, ticket.as_deref())?;
+            report.done.removed += batch.len() as u64;
             noted = true;
         }
         if ticket.is_some() && !noted {
@@ -411,6 +416,8 @@ pub(super) async fn observe(
         Ok(observations) => observations,
         Err(error) => return Ok(Err(error)),
     };
+    // One that says nothing (too few were sent) does not stand for the destination beside one that does.
+    let main = observations.iter().position(|reading| reading.low.is_some()).unwrap_or(0);
     for (index, reading) in observations.iter().enumerate() {
         store
             .add_observation(&StoredObservation {
@@ -419,7 +426,7 @@ pub(super) async fn observe(
                 connector: connector.descriptor().slug.to_owned(),
                 run_id: Some(run_id.to_owned()),
                 rules_version: connector.descriptor().identifiers.version,
-                primary: index == 0,
+                primary: index == main,
                 reading: reading.clone(),
             })
             .await?;

@@ -205,7 +205,7 @@ impl Engine {
             let counts = serde_json::json!({
                 "state": part.state,
                 "added": all.sent - before.sent,
-                "removed": all.remove - before.remove,
+                "removed": part.done.removed - part.done_before.removed,
                 "rejected": all.rejected_all() - before.rejected_all(),
             });
             (part.destination.clone(), counts)
@@ -349,12 +349,14 @@ impl Engine {
             return Ok(audience.destinations.clone());
         }
         for name in &selection.destinations {
-            anyhow::ensure!(
-                audience.destinations.contains(name),
-                "audience `{}` does not go to `{name}`; it goes to: {}",
-                selection.audience,
-                audience.destinations.join(", ")
-            );
+            if !audience.destinations.contains(name) {
+                return Err(SyncError::Destination {
+                    audience: selection.audience.clone(),
+                    destination: name.clone(),
+                    known: audience.destinations.join(", "),
+                }
+                .into());
+            }
         }
         Ok(selection.destinations.clone())
     }

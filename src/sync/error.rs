@@ -19,6 +19,8 @@ pub enum SyncError {
     Temporary(#[from] std::io::Error),
     #[error("{0}")]
     Protocol(&'static str),
+    #[error("audience `{audience}` does not go to `{destination}`; it goes to: {known}")]
+    Destination { audience: String, destination: String, known: String },
     #[error("another run holds this audience; wait until it ends, or stop it")]
     Busy,
     #[error(transparent)]
@@ -48,7 +50,11 @@ impl SyncError {
                 matches!(source.kind(), StorageFull | QuotaExceeded | FileTooLarge | ResourceBusy)
             }
             Self::Busy => true,
-            Self::Protocol(_) | Self::Stopped(_) | Self::Rejections { .. } | Self::Guarded(_) => false,
+            Self::Protocol(_)
+            | Self::Destination { .. }
+            | Self::Stopped(_)
+            | Self::Rejections { .. }
+            | Self::Guarded(_) => false,
         }
     }
 
@@ -65,6 +71,7 @@ impl SyncError {
             Self::Stopped(_) => "stopped",
             Self::Rejections { .. } => "too_many_rejected",
             Self::Guarded(_) => "guard_refused",
+            Self::Destination { .. } => "not_configured",
             Self::Protocol(_) => "failed",
         }
     }

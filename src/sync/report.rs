@@ -83,6 +83,18 @@ pub struct DestinationReport {
     /// What earlier legs of the run had counted.
     #[serde(skip)]
     pub before: Counts,
+    #[serde(skip)]
+    pub done: Done,
+    #[serde(skip)]
+    pub done_before: Done,
+}
+
+/// Of what was planned, how much was carried out, in members.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Done {
+    pub added: u64,
+    pub removed: u64,
 }
 
 /// A full sync that has sent everybody anew. A later leg of the same run does not do it again.
@@ -116,6 +128,8 @@ impl DestinationReport {
             unfinished: false,
             full: None,
             before: Counts::default(),
+            done: Done::default(),
+            done_before: Done::default(),
         }
     }
 
@@ -125,7 +139,13 @@ impl DestinationReport {
         let mut report = Self::empty(destination, connector);
         let Some(earlier) = earlier else { return report };
         report.counts = serde_json::from_value(earlier.counts.clone()).unwrap_or_default();
-        report.before = report.counts.clone();
+        report.done = serde_json::from_value(earlier.counts["done"].clone()).unwrap_or_default();
+        if earlier.state == RunState::Failed {
+            // What it planned and did not do is planned again.
+            (report.counts.add, report.counts.remove) = (report.done.added, report.done.removed);
+            (report.counts.refresh, report.counts.update, report.counts.deferred) = (0, 0, 0);
+        }
+        (report.before, report.done_before) = (report.counts.clone(), report.done);
         report.upload = serde_json::from_value(earlier.upload.clone()).unwrap_or_default();
         report.full = serde_json::from_value(earlier.counts["full"].clone()).unwrap_or_default();
         report
@@ -141,6 +161,7 @@ impl DestinationReport {
     pub(super) fn to_part(&self, run_id: &str) -> serde_json::Result<DestinationRun> {
         let mut counts = serde_json::to_value(&self.counts)?;
         counts["excluded"] = serde_json::to_value(&self.excluded)?;
+        counts["done"] = serde_json::to_value(self.done)?;
         if let Some(full) = self.full {
             counts["full"] = serde_json::to_value(full)?;
         }
@@ -209,6 +230,10 @@ impl DestinationReport {
         self.counts.rejected_unnamed += uploaded.invalid_unnamed;
         for (reason, count) in uploaded.rejected {
             *self.counts.rejected.entry(reason).or_default() += count;
+        }
+        match operation {
+            Operation::Add => self.done.added += uploaded.accepted,
+            Operation::Remove => self.done.removed += uploaded.accepted,
         }
         if operation == Operation::Add && uploaded.requests > 0 {
             self.counts.sent += uploaded.accepted;

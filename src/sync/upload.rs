@@ -121,9 +121,8 @@ impl<'a> Uploader<'a> {
 
     /// Sends all batches, several at a time; the last one alone, because it may close the platform's session.
     ///
-    /// # Errors
-    /// The first error that is not repaired; what was acknowledged before is in the journal.
-    pub async fn run<I>(&self, batches: I) -> Result<Uploaded, SyncError>
+    /// Beside what became of it: the first error that was not repaired. What was acknowledged before is in the journal.
+    pub async fn run<I>(&self, batches: I) -> (Uploaded, Option<SyncError>)
     where
         I: Iterator<Item = Result<Batch, LedgerError>>,
     {
@@ -160,17 +159,21 @@ impl<'a> Uploader<'a> {
         }
         uploaded.sessions =
             self.sessions.lock().expect("no panic while held").iter().map(|session| session.id).collect();
-        match failure {
-            Some(error) => Err(error),
-            None => {
-                let swapped = std::mem::take(&mut *self.swapped.lock().expect("no panic while held"));
-                let now = self.clock.now();
-                for (seq, rejected) in swapped {
-                    self.journal(|ledger| ledger.accept(seq, &rejected, None, now))?;
-                }
-                Ok(uploaded)
-            }
+        let failure = failure.or_else(|| self.note_swapped().err());
+        if failure.is_some() && self.mode == Mode::Swap {
+            // Nobody in it is on the platform.
+            (uploaded.accepted, uploaded.rows) = (0, 0);
         }
+        (uploaded, failure)
+    }
+
+    /// The swap is whole: all its parts count.
+    fn note_swapped(&self) -> Result<(), SyncError> {
+        let swapped = std::mem::take(&mut *self.swapped.lock().expect("no panic while held"));
+        let now = self.clock.now();
+        swapped
+            .into_iter()
+            .try_for_each(|(seq, rejected)| self.journal(|ledger| ledger.accept(seq, &rejected, None, now)).map(drop))
     }
 
     /// The open session and the next place in it; a new one when the old one is about to close.

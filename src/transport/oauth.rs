@@ -146,9 +146,17 @@ fn tokens(reply: &Reply) -> Tokens {
 }
 
 pub(super) fn refused(code: &str) -> Error {
-    Error::new(ErrorKind::Auth, "GetToken", "the token server refuses the credential")
-        .with("code", code)
-        .hint("the credential was revoked, has expired or belongs to another client; make a new one (`reveil connect`, where the platform has it) and set it again")
+    let hint = match code {
+        "invalid_client" | "unauthorized_client" => {
+            "the client id or its secret is wrong or missing; where the access came from `reveil connect`, give the secret \
+             again with --client-secret-stdin"
+        }
+        _ => {
+            "the credential was revoked, has expired or belongs to another client; make a new one (`reveil connect`, \
+             where the platform has it) and set it again"
+        }
+    };
+    Error::new(ErrorKind::Auth, "GetToken", "the token server refuses the credential").with("code", code).hint(hint)
 }
 
 pub(super) fn misshapen() -> Error {

@@ -62,7 +62,8 @@ impl Daemon {
     /// After a run: did it fail, was too much rejected, did the match rate fall, is the audience large enough?
     pub(super) async fn alert_on_run(&self, run: &Run, report: Option<&SyncReport>) {
         let loaded = self.loaded();
-        let mut findings = rules::of_run(&loaded.config.alerts, run, report);
+        let destinations = loaded.config.audience.get(&run.audience).map(|audience| &audience.destinations[..]);
+        let mut findings = rules::of_run(&loaded.config.alerts, run, report, destinations.unwrap_or_default());
         findings.extend(self.places(&run.audience).await);
         self.tell_all(findings).await;
     }

@@ -9,11 +9,10 @@ use crate::config::AlertsConfig;
 use crate::connectors;
 use crate::daemon::Daemon;
 use crate::daemon::cadence::Cadence;
-use crate::daemon::requests::sync_key;
+use crate::daemon::requests::{RunOptions, sync_key};
 use crate::store::StoreError;
 use crate::store::alerts::AlertState;
 use crate::store::model::{Run, RunState};
-use crate::store::runs::RunFilter;
 use crate::store::tokens::{TokenExpiry, expiries};
 use crate::sync::SyncReport;
 use crate::vault::CredentialExpiry;
@@ -76,12 +75,23 @@ impl Finding {
     }
 }
 
-/// From the end of a run.
-pub(crate) fn of_run(config: &AlertsConfig, run: &Run, report: Option<&SyncReport>) -> Vec<Finding> {
+/// From the end of a run of an audience that goes to these destinations.
+pub(crate) fn of_run(
+    config: &AlertsConfig,
+    run: &Run,
+    report: Option<&SyncReport>,
+    destinations: &[String],
+) -> Vec<Finding> {
     let mut findings = Vec::new();
+    let options: RunOptions = serde_json::from_value(run.options.clone()).unwrap_or_default();
+    if options.dry_run {
+        return findings;
+    }
+    let failed = matches!(run.state, RunState::Failed | RunState::Partial);
+    // Of some destinations only, it says nothing of the others.
+    let whole = options.destinations.is_empty() || destinations.iter().all(|name| options.destinations.contains(name));
     // A cancelled run tells nothing: somebody wanted it so.
-    if config.failed_run && run.state != RunState::Cancelled {
-        let failed = matches!(run.state, RunState::Failed | RunState::Partial);
+    if config.failed_run && run.state != RunState::Cancelled && (failed || whole) {
         let parts = report.iter().flat_map(|report| &report.destinations);
         let errors: Vec<String> = parts
             .filter_map(|part| part.error.as_ref().map(|error| format!("{}: {error}", part.destination)))
@@ -292,12 +302,7 @@ impl Daemon {
         if self.store().schedule_state(&sync_key(audience)).await?.is_some_and(|state| state.paused) {
             return Ok(None);
         }
-        let mut since = None;
-        for state in [RunState::Done, RunState::Pending] {
-            let filter = RunFilter { audience: Some(audience.to_owned()), state: Some(state), kind: None };
-            let latest = self.store().runs_page(&filter, None, 1).await?.items.pop();
-            since = since.max(latest.and_then(|run| run.finished_at));
-        }
+        let since = self.last_success(audience).await?;
         let first_try = match since {
             Some(_) => None,
             None => self.store().runs(Some(audience), 200).await?.pop().map(|run| run.requested_at),

@@ -8,7 +8,7 @@ use axum::extract::State as Shared;
 use axum::http::{HeaderMap, StatusCode};
 use chrono::{TimeDelta, Utc};
 use reveil_sdk::Clock as _;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::message::Message;
 use super::rules::{Silence, of_credentials, of_silence};
@@ -74,7 +74,25 @@ fn failed(audience: &str, state: crate::store::model::RunState) -> Vec<rules::Fi
     let mut run = Run::started("20260301-000000-abc".into(), audience, now, "schedule", now);
     run.state = state;
     run.error = Some("cannot connect to the warehouse".into());
-    rules::of_run(&AlertsConfig::default(), &run, None)
+    rules::of_run(&AlertsConfig::default(), &run, None, &["meta".to_owned(), "google".to_owned()])
+}
+
+#[test]
+fn only_a_run_of_everything_says_that_all_is_well() {
+    use crate::store::model::RunState;
+    let told = |options: Value, state: RunState| {
+        let now = Utc::now();
+        let mut run = Run::started("20260301-000000-abc".into(), "dormant", now, "ana", now);
+        (run.options, run.state) = (options, state);
+        let findings = rules::of_run(&AlertsConfig::default(), &run, None, &["meta".to_owned(), "google".to_owned()]);
+        findings.iter().map(|finding| finding.state.name()).collect::<Vec<_>>()
+    };
+    assert_eq!(told(json!({}), RunState::Done), ["ok"]);
+    assert_eq!(told(json!({ "destinations": ["google", "meta"] }), RunState::Done), ["ok"]);
+    assert_eq!(told(json!({ "destinations": ["google"] }), RunState::Done), [""; 0]);
+    assert_eq!(told(json!({ "destinations": ["google"] }), RunState::Failed), ["firing"]);
+    assert_eq!(told(json!({ "dry_run": true }), RunState::Done), [""; 0]);
+    assert_eq!(told(json!({ "dry_run": true }), RunState::Failed), [""; 0]);
 }
 
 #[tokio::test]

@@ -15,7 +15,7 @@ use crate::store::claims::Claim;
 use crate::sync::Stop;
 
 /// Between two looks whether somebody wants the run to stop.
-const LOOK: Duration = Duration::from_secs(2);
+const LOOK: Duration = Duration::from_secs(1);
 
 /// Holds the lease until it is stopped or dropped.
 #[derive(Debug)]

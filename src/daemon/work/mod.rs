@@ -27,10 +27,10 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
-use super::Daemon;
+use super::{Daemon, memory};
 use crate::config::Config;
 use crate::store::claims::{Claim, JobEnd, Limits};
-use crate::sync::Engine;
+use crate::sync::{Engine, Stop};
 use control::Control;
 
 /// Small jobs (status polls, checks) that one process works on beside its runs.
@@ -52,6 +52,13 @@ pub(crate) enum End {
     PutDown,
     /// Somebody else's by now.
     Lost,
+}
+
+/// A job this process works on.
+#[derive(Debug)]
+pub(super) struct Held {
+    claim: Claim,
+    control: Control,
 }
 
 /// Tells a clock that is put forward from time that passes.
@@ -145,7 +152,7 @@ impl Daemon {
     /// The clock was put forward: leases of what this process works on look as if they had run out, and without a word
     /// from it they would be taken, by itself if by nobody else.
     async fn vouch_for_all(&self, lease: TimeDelta) {
-        let held: Vec<Claim> = self.claims().values().cloned().collect();
+        let held: Vec<Claim> = self.claims().values().map(|held| held.claim.clone()).collect();
         for claim in held {
             if let Err(error) = self.store().heartbeat(&claim, lease, self.clock().now()).await {
                 warn!(job = claim.job.id, error = %error, "No heartbeat after the clock was put forward");
@@ -155,18 +162,25 @@ impl Daemon {
 
     /// Runs that this process works on.
     pub(super) fn runs_under_way(&self) -> usize {
-        self.claims().values().filter(|claim| claim.job.kind == "sync").count()
+        self.claims().values().filter(|held| held.claim.job.kind == "sync").count()
     }
 
-    fn claims(&self) -> std::sync::MutexGuard<'_, HashMap<String, Claim>> {
+    fn claims(&self) -> std::sync::MutexGuard<'_, HashMap<String, Held>> {
         self.held.lock().expect("no panic while held")
+    }
+
+    /// Asks a run that this process works on to stop before its next batch.
+    pub(super) fn stop_run(&self, run_id: &str) {
+        for held in self.claims().values().filter(|held| held.claim.job.run_id.as_deref() == Some(run_id)) {
+            held.control.stop(Stop::Cancelled);
+        }
     }
 
     async fn work(self: Arc<Self>, claim: Claim, stop: CancellationToken) {
         let loaded = self.loaded();
         let control = Control::new(stop, Duration::from_secs(loaded.config.scheduler.shutdown_secs));
         let lease = Duration::from_secs(loaded.config.scheduler.lease_secs);
-        self.claims().insert(claim.job.id.clone(), claim.clone());
+        self.claims().insert(claim.job.id.clone(), Held { claim: claim.clone(), control: control.clone() });
         let keeper = lease::keep(self.store().clone(), Arc::clone(self.clock()), claim.clone(), lease, control.clone());
         let job = &claim.job;
         info!(
@@ -178,7 +192,9 @@ impl Daemon {
             "Took up"
         );
         let end = if job.kind == "sync" {
-            self.work_on_run(&claim, &control).await
+            let end = self.work_on_run(&claim, &control).await;
+            memory::give_back().await;
+            end
         } else {
             self.chore(&claim, &control).await
         };

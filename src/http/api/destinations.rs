@@ -118,7 +118,7 @@ pub async fn check(
     let found = apart(&app, async move {
         let health = check_destination(&engine, &name).await;
         engine.store.save_destination_health(&health).await?;
-        let config = engine.config.destination(&name)?;
+        let config = engine.config.destination(&name).map_err(anyhow::Error::from)?;
         destination(&engine, &name, config).await
     });
     Ok(Json(found.await?))

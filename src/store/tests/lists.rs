@@ -82,10 +82,17 @@ pub(super) async fn pending_runs_are_done_when_all_verdicts_are_there(bench: &Be
         }
         states
     };
+    assert_eq!(store.delivered_at("a").await.unwrap(), [].into(), "none of them has ended");
     store.settle_verdicts("a", "google").await.unwrap();
     assert_eq!(states().await, ["pending", "done", "pending"]);
     store.settle_verdicts("a", "meta").await.unwrap();
     assert_eq!(states().await, ["done", "done", "pending"]);
+    for (id, second) in [("r1", 7), ("r2", 5)] {
+        let run = store.run(id).await.unwrap().unwrap();
+        store.save_run(&Run { finished_at: Some(at(second)), ..run }).await.unwrap();
+    }
+    let delivered = ["google", "meta"].map(|name| (name.to_owned(), at(7)));
+    assert_eq!(store.delivered_at("a").await.unwrap(), delivered.into());
 }
 
 fn reading(number: i64, destination: &str, kind: MatchKind, primary: bool) -> StoredObservation {
