@@ -117,6 +117,7 @@ impl Daemon {
                 self.metrics.reloads.get_or_create(&OutcomeLabel { outcome: "done" }).inc();
                 let reloaded = Reloaded { changed, needs_restart };
                 self.note_reload(by, &reloaded).await;
+                self.warn_of_closed().await;
                 self.warn_of_channels().await;
                 self.wake();
                 Ok(reloaded)
@@ -136,6 +137,16 @@ impl Daemon {
         if let Err(error) = self.store.audit(self.clock.now(), by, "reload_config", "", &detail).await {
             // It is in force, and saying otherwise would be wrong.
             error!(error = %error, "The reload could not be written to the audit log");
+        }
+    }
+
+    /// A reload may close the last way in; it is closed all the same.
+    async fn warn_of_closed(&self) {
+        let loaded = self.loaded();
+        let Ok(tokens) = self.store.tokens().await else { return };
+        let now = self.clock.now();
+        if !loaded.config.server.open_on_loopback && !tokens.iter().any(|token| token.is_valid(now)) {
+            warn!("Nobody can call: there is no valid token; make one: reveil token create --role admin NAME");
         }
     }
 

@@ -233,6 +233,45 @@ async fn a_wrong_configuration_changes_nothing() {
 }
 
 #[tokio::test]
+async fn the_figures_of_destinations_and_erasures_come_from_the_shared_state() {
+    use crate::store::forget::ForgetRequest;
+    use crate::store::health::DestinationHealth;
+    let dir = tempfile::tempdir().unwrap();
+    let clock = VirtualClock::new(at("2026-03-01T00:30:00Z"));
+    let one = replica(dir.path(), "", &clock).await;
+    let other = replica(dir.path(), "", &clock).await;
+    let figures = async || {
+        other.measure().await.unwrap();
+        let text = other.metrics().render(crate::telemetry::exposition::Format::Text);
+        let mine =
+            |line: &&str| line.starts_with("reveil_destination_up{") || line.starts_with("reveil_forget_overdue");
+        text.lines().filter(mine).map(str::to_owned).collect::<Vec<_>>()
+    };
+    assert_eq!(figures().await, ["reveil_forget_overdue_requests 0"]);
+    for (destination, state) in [("meta", "down"), ("gone", "ok")] {
+        let detail = serde_json::json!({});
+        let (destination, state) = (destination.to_owned(), state.to_owned());
+        let health = DestinationHealth { destination, state, checked_at: clock.now(), detail };
+        one.store().save_destination_health(&health).await.unwrap();
+    }
+    let request = ForgetRequest {
+        id: "f1".into(),
+        reference: None,
+        requested_at: clock.now(),
+        requested_by: "dpo".into(),
+        state: "removing".into(),
+        detail: serde_json::json!({}),
+    };
+    one.store().add_forget_request(&request, &[], &[]).await.unwrap();
+    clock.advance(Duration::from_secs(23 * 3600));
+    assert_eq!(figures().await, ["reveil_destination_up{destination=\"meta\"} 0", "reveil_forget_overdue_requests 0"]);
+    clock.advance(Duration::from_secs(2 * 3600));
+    assert_eq!(figures().await[1], "reveil_forget_overdue_requests 1");
+    one.store().set_forget_state("f1", "erased", &serde_json::json!({})).await.unwrap();
+    assert_eq!(figures().await[1], "reveil_forget_overdue_requests 0");
+}
+
+#[tokio::test]
 async fn readiness_tells_a_scheduler_that_stands_still() {
     let dir = tempfile::tempdir().unwrap();
     let clock = VirtualClock::new(at("2026-03-01T00:30:00Z"));

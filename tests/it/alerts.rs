@@ -146,6 +146,40 @@ fn a_message_that_waits_for_its_next_try_outlives_the_process() {
 }
 
 #[test]
+fn a_channel_that_never_answers_holds_up_no_run() {
+    let shop = shop(300, 50, "", "");
+    // The system takes the connections; nobody reads them.
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    let hook = format!(
+        "[alerts.channel.hook]\nkind = \"webhook\"\nurl = {{ url = \"http://{}/hook\" }}\ntimeout = \"30s\"\n",
+        silent.local_addr().unwrap()
+    );
+    let text = with(&shop, &hook).replace("[scheduler]\n", "[scheduler]\nmax_concurrent_runs = 1\n");
+    shop.write_config(&text.replace("table = \"orders\"", "table = \"orders_2\""));
+    let served = Served::start(&shop);
+    let failed = |count: usize| {
+        let runs = shop.reveil(&["runs", "--json"]).expect(0).json();
+        let of_state =
+            |state: &str| runs["runs"].as_array().unwrap().iter().filter(|run| run["state"] == state).count();
+        of_state("failed") == count
+    };
+    queue_run(&shop);
+    served.until("the first run fails", || failed(1));
+    served.until("its message is on its way", || {
+        served.get("/metrics").contains("reveil_queue_jobs") && served.log().contains("kind=\"alert\"")
+    });
+    let started = std::time::Instant::now();
+    queue_run(&shop);
+    served.until("the second run fails", || failed(2));
+    assert!(
+        started.elapsed() < std::time::Duration::from_secs(25),
+        "it waited for the channel: {:?}",
+        started.elapsed()
+    );
+    assert!(!served.log().contains("did not take a message"), "the channel is still silent");
+}
+
+#[test]
 fn a_channel_without_its_secret_is_found_before_it_is_needed() {
     let shop = shop(50, 50, "", "");
     let channels = "[alerts.channel.hook]\nkind = \"webhook\"\nurl = { env = \"HOOK_NOT_SET\" }\n\

@@ -110,9 +110,12 @@ pub(super) async fn forgetting_suppresses_at_once(bench: &Bench) {
     store.save_forget_target(&done).await.unwrap();
     assert_eq!(store.forget_targets("f1").await.unwrap(), [target("google"), done]);
     assert_eq!(store.forget_targets_in("waiting").await.unwrap(), [target("google")]);
-    store.set_forget_state("f1", "done", &json!({ "email": 1, "receipts": 2 })).await.unwrap();
+    let open_before = async |minutes| store.forget_requests_open_before(at(minutes)).await.unwrap();
+    assert_eq!((open_before(0).await, open_before(1).await), (0, 1));
+    store.set_forget_state("f1", "erased", &json!({ "email": 1, "receipts": 2 })).await.unwrap();
     let stored = store.forget_request("f1").await.unwrap().unwrap();
-    assert_eq!((&*stored.state, stored.reference), ("done", request.reference));
+    assert_eq!((&*stored.state, stored.reference), ("erased", request.reference));
+    assert_eq!(open_before(1).await, 0);
     let page = store.forget_requests(None, 10).await.unwrap();
     assert_eq!((page.items.len(), page.next), (1, None));
 }
