@@ -145,9 +145,12 @@ impl Store {
         let runs = sql("UPDATE run SET state = 'done' WHERE audience = $1 AND state = 'pending' AND NOT EXISTS
              (SELECT 1 FROM run_destination part WHERE part.run_id = run.id AND part.state <> 'done')");
         self.execute_fenced(runs.bind(audience)).await?;
-        let failed = sql("UPDATE run SET state = 'partial' WHERE audience = $1 AND state = 'pending' AND NOT EXISTS
+        let failed = sql("UPDATE run SET state = 'failed' WHERE audience = $1 AND state = 'pending' AND NOT EXISTS
+             (SELECT 1 FROM run_destination part WHERE part.run_id = run.id AND part.state <> 'failed')");
+        self.execute_fenced(failed.bind(audience)).await?;
+        let partial = sql("UPDATE run SET state = 'partial' WHERE audience = $1 AND state = 'pending' AND NOT EXISTS
              (SELECT 1 FROM run_destination part WHERE part.run_id = run.id AND part.state = 'pending')");
-        self.execute_fenced(failed.bind(audience)).await.map(drop)
+        self.execute_fenced(partial.bind(audience)).await.map(drop)
     }
 
     /// Asks for a run to stop: at once when nobody has taken it up, else its worker is told.

@@ -31,6 +31,8 @@ pub struct Confirmed {
     /// Members of them.
     pub pending_members: u64,
     pub rejected: BTreeMap<RejectReason, u64>,
+    /// Of them, adds.
+    pub rejected_adds: u64,
     /// Rejected without naming the member.
     pub rejected_unnamed: BTreeMap<RejectReason, u64>,
     /// Batches of which nothing was applied, by reason.
@@ -126,6 +128,9 @@ fn decide(
         Verdict::Applied { rejected, rejected_unnamed, match_range } => {
             let indices: Vec<u32> = rejected.iter().map(|rejection| rejection.index).collect();
             ledger.verdict(batch.seq, Some(&indices))?;
+            if batch.operation == Operation::Add {
+                confirmed.rejected_adds += indices.len() as u64;
+            }
             for rejection in rejected {
                 *confirmed.rejected.entry(rejection.reason).or_default() += 1;
             }

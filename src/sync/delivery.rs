@@ -15,6 +15,7 @@ use super::error::SyncError;
 use super::funnel::Exclusions;
 use super::gather::{Gathered, Prepared};
 use super::guards::{Change, refusals};
+use super::late::note_late;
 use super::progress::Progress;
 use super::refine::Refiner;
 use super::report::{DestinationReport, Full};
@@ -109,7 +110,7 @@ impl Delivery<'_> {
             .iter()
             .find(|prepared| prepared.name == self.destination.name)
             .expect("every destination of the run was prepared");
-        let earlier = self.confirm(report).await?;
+        let earlier = if self.earlier.is_some() { self.confirm(report).await? } else { self.confirm_earlier().await? };
         if earlier.pending > 0 {
             let waiting =
                 format!("{} of an earlier run; nothing new is sent until it has", undecided(earlier.pending_members));
@@ -258,12 +259,7 @@ impl Delivery<'_> {
     /// What was sent stays sent; the caller only wants to hear of it as a failure.
     fn check_rejections(&self, report: &DestinationReport) -> Result<(), SyncError> {
         let Some(allowed) = self.options.fail_on_reject_ratio else { return Ok(()) };
-        let rejected = report.counts.rejected.values().sum::<u64>() + report.counts.rejected_unnamed;
-        let answered = report.counts.sent + report.counts.rejected.values().sum::<u64>();
-        if rejected as f64 > allowed * answered.max(1) as f64 {
-            return Err(SyncError::Rejections { rejected, answered, allowed });
-        }
-        Ok(())
+        report.counts.refused(&report.upload).beyond(allowed).map_or(Ok(()), Err)
     }
 
     async fn find_or_create(&self, report: &mut DestinationReport) -> Result<AudienceRef, SyncError> {
@@ -372,6 +368,21 @@ impl Delivery<'_> {
         let confirmed =
             confirm(self.destination, &self.ledger, self.clock, self.progress, self.control, self.options.wait).await?;
         report.note_confirmed(&confirmed);
+        Ok(confirmed)
+    }
+
+    /// What earlier runs left undecided; it counts for them.
+    async fn confirm_earlier(&self) -> Result<Confirmed, SyncError> {
+        if self.with_ledger(|ledger| Ok(ledger.pending().is_empty()))? {
+            return Ok(Confirmed::default());
+        }
+        let confirmed =
+            confirm(self.destination, &self.ledger, self.clock, self.progress, self.control, self.options.wait).await?;
+        let read = note_late(self.store, self.destination, &self.ledger, self.audience_key, &confirmed).await?;
+        if let Err(error) = read {
+            // A reading can be taken later.
+            warn!(destination = self.destination.name, error = %error, "No match reading of the earlier run");
+        }
         Ok(confirmed)
     }
 

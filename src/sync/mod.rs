@@ -23,6 +23,7 @@ pub mod funnel;
 pub mod gather;
 pub mod guards;
 pub mod lapse;
+mod late;
 pub mod member_key;
 pub mod preview;
 pub mod progress;

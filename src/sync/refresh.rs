@@ -3,14 +3,11 @@
 
 use std::sync::Mutex;
 
-use reveil_sdk::UploadSummary;
-
-use super::confirm::{Confirmed, confirm};
+use super::confirm::confirm;
 use super::control::RunControl;
-use super::delivery::observe;
 use super::engine::Engine;
+use super::late::note_late;
 use super::progress::Progress;
-use crate::store::model::{DestinationRun, RunState};
 use crate::transport::retry::RetryPolicy;
 
 /// What asking has brought.
@@ -57,50 +54,16 @@ impl Engine {
         control: &dyn RunControl,
         progress: &dyn Progress,
     ) -> anyhow::Result<Refreshed> {
-        let Some(reference) = self.store.audience(audience_key, name).await? else { return Ok(Refreshed::default()) };
-        let Some(mut last) = self.last_part(audience_key, name).await? else { return Ok(Refreshed::default()) };
+        if self.store.audience(audience_key, name).await?.is_none() {
+            return Ok(Refreshed::default());
+        }
         let destination = self.open_destination(name, RetryPolicy::default()).await?;
         let ledger = Mutex::new(tokio::task::block_in_place(|| self.ledgers.hold(audience_key, name))?);
         let confirmed = confirm(&destination, &ledger, &*self.clock, progress, control, false).await?;
-        let mut upload: UploadSummary = serde_json::from_value(last.upload.clone()).unwrap_or_default();
-        upload.match_ranges.extend(confirmed.match_ranges.iter().copied());
-        upload.pending_batches = confirmed.pending;
-        upload.audience_persons =
-            tokio::task::block_in_place(|| ledger.lock().expect("no panic while held").stats())?.held;
-        if upload.persons > 0 {
-            observe(&self.store, &destination, audience_key, &reference, &last.run_id, &upload).await??;
-        }
-        last.upload = serde_json::to_value(&upload)?;
-        let failed: u64 = confirmed.failed.values().sum();
-        if failed > 0 && last.state == RunState::Pending {
-            last.state = RunState::Partial;
-            last.error = Some(failed_uploads(&confirmed));
-        }
-        self.store.save_destination_run(&last).await?;
+        note_late(&self.store, &destination, &ledger, audience_key, &confirmed).await??;
         if confirmed.pending == 0 {
             self.store.settle_verdicts(audience_key, name).await?;
         }
-        Ok(Refreshed { pending: confirmed.pending, failed })
+        Ok(Refreshed { pending: confirmed.pending, failed: confirmed.failed.values().sum() })
     }
-
-    /// The destination's part of its latest run.
-    async fn last_part(&self, audience_key: &str, name: &str) -> anyhow::Result<Option<DestinationRun>> {
-        for run in self.store.runs(Some(audience_key), 50).await? {
-            let parts = self.store.destination_runs(&run.id).await?;
-            if let Some(part) = parts.into_iter().find(|part| part.destination == name) {
-                return Ok(Some(part));
-            }
-        }
-        Ok(None)
-    }
-}
-
-fn failed_uploads(confirmed: &Confirmed) -> String {
-    let reasons: Vec<String> =
-        confirmed.failed.iter().map(|(reason, batches)| format!("{batches}: {reason}")).collect();
-    format!(
-        "the platform took uploads and then applied none of {} members ({}); the next run sends them again",
-        confirmed.failed_members,
-        reasons.join(", ")
-    )
 }

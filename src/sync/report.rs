@@ -43,6 +43,47 @@ impl Counts {
     pub fn rejected_all(&self) -> u64 {
         self.rejected.values().sum::<u64>() + self.rejected_unnamed
     }
+
+    /// What late verdicts change: who was refused was not taken.
+    pub(super) fn note_verdicts(&mut self, confirmed: &Confirmed) {
+        for (reason, count) in &confirmed.rejected {
+            *self.rejected.entry(reason.clone()).or_default() += count;
+        }
+        self.rejected_unnamed += confirmed.rejected_unnamed.values().sum::<u64>();
+        self.sent = self.sent.saturating_sub(confirmed.rejected_adds);
+    }
+
+    /// How many were refused of all that were answered, in members. Entries refused without a name stand for the
+    /// members they make up of the upload.
+    pub fn refused(&self, upload: &UploadSummary) -> Refused {
+        let named: u64 = self.rejected.values().sum();
+        let members_per_entry = upload.persons as f64 / upload.rows.max(self.rejected_unnamed).max(1) as f64;
+        let unnamed = if upload.rows == 0 {
+            self.rejected_unnamed
+        } else {
+            (self.rejected_unnamed as f64 * members_per_entry).round() as u64
+        };
+        Refused { members: named + unnamed.min(self.sent), answered: self.sent + named }
+    }
+}
+
+/// See [`Counts::refused`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Refused {
+    pub members: u64,
+    pub answered: u64,
+}
+
+impl Refused {
+    pub fn ratio(self) -> f64 {
+        self.members as f64 / self.answered.max(1) as f64
+    }
+
+    /// The error when that is more than is allowed.
+    pub(super) fn beyond(self, allowed: f64) -> Option<SyncError> {
+        let Self { members: rejected, answered } = self;
+        (self.ratio() > allowed).then_some(SyncError::Rejections { rejected, answered, allowed })
+    }
 }
 
 /// One destination's part of a run's report.
@@ -244,10 +285,7 @@ impl DestinationReport {
     }
 
     pub(super) fn note_confirmed(&mut self, confirmed: &Confirmed) {
-        for (reason, count) in &confirmed.rejected {
-            *self.counts.rejected.entry(reason.clone()).or_default() += count;
-        }
-        self.counts.rejected_unnamed += confirmed.rejected_unnamed.values().sum::<u64>();
+        self.counts.note_verdicts(confirmed);
         self.upload.match_ranges.extend(confirmed.match_ranges.iter().copied());
         for (reason, batches) in &confirmed.failed {
             self.warnings

@@ -111,12 +111,12 @@ pub(crate) fn of_run(
     }
     if config.rejected_ratio > 0.0 {
         for part in report.iter().flat_map(|report| &report.destinations) {
-            let named = part.counts.rejected.values().sum::<u64>();
-            let (rejected, answered) = (named + part.counts.rejected_unnamed, part.counts.sent + named);
-            if answered < ENOUGH_ANSWERS {
+            let refused = part.counts.refused(&part.upload);
+            if refused.answered < ENOUGH_ANSWERS {
                 continue;
             }
-            let share = rejected as f64 / answered as f64;
+            let share = refused.ratio();
+            let answered = refused.answered;
             let text = format!(
                 "{} rejected {:.1} % of {answered} members of audience {} (allowed: {:.1} %)",
                 part.destination,
