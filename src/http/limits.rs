@@ -4,6 +4,7 @@ use std::hash::Hash;
 use std::net::IpAddr;
 use std::num::NonZeroU32;
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::http::{HeaderMap, HeaderName, HeaderValue};
 use governor::clock::{Clock as _, DefaultClock};
@@ -103,6 +104,21 @@ impl Limits {
         from.clone().try_acquire_owned().map_err(|_| {
             Problem::new(Code::Overloaded).detail(format!("as many {what} are open as are allowed")).retry_after(2)
         })
+    }
+
+    /// As [`permit`](Self::permit), after waiting in turn for a while.
+    ///
+    /// # Errors
+    /// `overloaded` when none came free.
+    pub async fn permit_within(
+        from: &Arc<Semaphore>,
+        what: &str,
+        patience: Duration,
+    ) -> Result<OwnedSemaphorePermit, Problem> {
+        match tokio::time::timeout(patience, from.clone().acquire_owned()).await {
+            Ok(Ok(permit)) => Ok(permit),
+            _ => Self::permit(from, what),
+        }
     }
 }
 
@@ -221,6 +237,19 @@ mod tests {
         assert!(Arc::ptr_eq(&limits.tokens, &before.tokens));
         drop(held);
         assert_eq!(limits.plans.available_permits(), 2);
+    }
+
+    #[tokio::test]
+    async fn a_permit_is_waited_for_but_not_for_ever() {
+        let plans = Arc::new(Semaphore::new(1));
+        let held = Limits::permit(&plans, "plans").unwrap();
+        let refused = Limits::permit_within(&plans, "plans", Duration::from_millis(5)).await.unwrap_err();
+        assert_eq!(refused.code, Code::Overloaded);
+        let long = Duration::from_secs(3_600);
+        let waiting = tokio::spawn(async move { Limits::permit_within(&plans, "plans", long).await.is_ok() });
+        tokio::task::yield_now().await;
+        drop(held);
+        assert!(waiting.await.unwrap());
     }
 
     #[test]

@@ -293,3 +293,26 @@ impl DestinationReport {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn refused_members_are_never_more_than_were_answered() {
+        let counts = |sent, named, unnamed| Counts {
+            sent,
+            rejected: [(RejectReason::from_static("invalid"), named)].into(),
+            rejected_unnamed: unnamed,
+            ..Counts::default()
+        };
+        let upload = UploadSummary { persons: 40, rows: 80, ..UploadSummary::default() };
+        // Each person was sent with an address and a number: 77 entries of 80 are 38.5 of 40 persons.
+        assert_eq!(counts(40, 0, 77).refused(&upload), Refused { members: 39, answered: 40 });
+        assert_eq!(counts(30, 10, 0).refused(&upload), Refused { members: 10, answered: 40 });
+        assert!(counts(40, 0, 500).refused(&upload).ratio() <= 1.0);
+        assert_eq!(Counts::default().refused(&UploadSummary::default()).ratio(), 0.0);
+        assert!(counts(30, 10, 0).refused(&upload).beyond(0.25).is_none());
+        assert!(counts(30, 10, 0).refused(&upload).beyond(0.24).is_some());
+    }
+}

@@ -118,6 +118,27 @@ fn what_the_platform_fails_after_taking_it_is_sent_again() {
 }
 
 #[test]
+fn what_is_refused_late_counts_for_the_run_that_sent_it() {
+    let shop = slow_shop();
+    let served = Served::start(&shop);
+    shop.world().set_faults("google.members.ingest:partial=0.3".parse().unwrap());
+    let queued = shop.reveil(&["sync", "--queue", "--fail-on-reject-ratio", "0.1"]).expect(0);
+    let id = queued.stdout.trim();
+    served.until("all is sent and undecided", || run(&shop, id)["state"] == "pending");
+    shop.world().advance(TimeDelta::hours(2));
+    served.until("the verdicts are there", || run(&shop, id)["state"] == "partial");
+    let ended = run(&shop, id);
+    let google = part(&ended, "google");
+    assert_eq!((&google["state"], &part(&ended, "meta")["state"]), (&"failed".into(), &"done".into()));
+    assert!(google["error"].as_str().is_some_and(|error| error.contains("were rejected")), "{google}");
+    let counts = &google["counts"];
+    let named: u64 = counts["rejected"].as_object().expect("reasons").values().filter_map(Value::as_u64).sum();
+    let (sent, add) = (counts["sent"].as_u64().unwrap(), counts["add"].as_u64().unwrap());
+    assert!(named > 0 || counts["rejected_unnamed"].as_u64() > Some(0), "{google}");
+    assert_eq!(sent + named, add, "who was refused was not taken");
+}
+
+#[test]
 fn a_command_that_cannot_send_says_so_and_the_next_one_does() {
     let mut shop = slow_shop();
     let sync = |shop: &Shop| {

@@ -67,6 +67,9 @@ pub async fn plan(
     Ok(Json(plan))
 }
 
+/// How long somebody waits in turn before they are told to come back.
+const PATIENCE: Duration = Duration::from_secs(10);
+
 /// Runs something long on a thread of its own, so many at a time, and gives up when it takes too long or nobody waits
 /// for it any more.
 ///
@@ -76,7 +79,8 @@ pub async fn apart<T: Send + 'static>(
     app: &App,
     work: impl Future<Output = Result<T, Problem>> + Send + 'static,
 ) -> Result<T, Problem> {
-    let permit = Limits::permit(&app.limits().plans, "plans and measurements")?;
+    let plans = std::sync::Arc::clone(&app.limits().plans);
+    let permit = Limits::permit_within(&plans, "plans and measurements", PATIENCE).await?;
     let nobody_waits = CancellationToken::new();
     let waiting = nobody_waits.clone().drop_guard();
     let within = Duration::from_secs(app.server().plan_timeout_secs);
