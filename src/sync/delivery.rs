@@ -410,6 +410,12 @@ impl Delivery<'_> {
     }
 }
 
+/// Which of the readings stands for the destination, by their lower bounds: one that says nothing (too few were sent)
+/// does not, beside one that does.
+pub(crate) fn main_reading(lows: impl IntoIterator<Item = Option<f64>>) -> usize {
+    lows.into_iter().position(|low| low.is_some()).unwrap_or(0)
+}
+
 /// Takes a match reading and keeps it.
 ///
 /// # Errors
@@ -427,8 +433,7 @@ pub(super) async fn observe(
         Ok(observations) => observations,
         Err(error) => return Ok(Err(error)),
     };
-    // One that says nothing (too few were sent) does not stand for the destination beside one that does.
-    let main = observations.iter().position(|reading| reading.low.is_some()).unwrap_or(0);
+    let main = main_reading(observations.iter().map(|reading| reading.low));
     for (index, reading) in observations.iter().enumerate() {
         store
             .add_observation(&StoredObservation {
