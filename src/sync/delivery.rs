@@ -4,7 +4,8 @@ use std::sync::Mutex;
 
 use chrono::{DateTime, SubsecRound as _, TimeDelta, Utc};
 use reveil_sdk::{
-    AudienceRef, AudienceSpec, Batch, Clock, Consent, MatchObservation, Operation, Replace, Replaceable, UploadSummary,
+    AudienceRef, AudienceSpec, Batch, Clock, Consent, MatchKind, MatchObservation, Operation, Replace, Replaceable,
+    UploadSummary,
 };
 use tracing::{info, warn};
 
@@ -410,10 +411,10 @@ impl Delivery<'_> {
     }
 }
 
-/// Which of the readings stands for the destination, by their lower bounds: one that says nothing (too few were sent)
-/// does not, beside one that does.
-pub(crate) fn main_reading(lows: impl IntoIterator<Item = Option<f64>>) -> usize {
-    lows.into_iter().position(|low| low.is_some()).unwrap_or(0)
+/// Which of the readings stands for the destination, told of each whether the platform says anything, now or later: one
+/// that never will (too few were sent) does not, beside one that does.
+pub(crate) fn main_reading(says: impl IntoIterator<Item = bool>) -> usize {
+    says.into_iter().position(|says| says).unwrap_or(0)
 }
 
 /// Takes a match reading and keeps it.
@@ -433,7 +434,7 @@ pub(super) async fn observe(
         Ok(observations) => observations,
         Err(error) => return Ok(Err(error)),
     };
-    let main = main_reading(observations.iter().map(|reading| reading.low));
+    let main = main_reading(observations.iter().map(|reading| reading.kind != MatchKind::NotOffered));
     for (index, reading) in observations.iter().enumerate() {
         store
             .add_observation(&StoredObservation {

@@ -19,7 +19,7 @@ pub fn rejected(words: &Words, counts: &RunCounts) -> String {
 /// The readings, first the one that stands for the destination.
 pub fn readings(observations: &[RunObservation]) -> Vec<&RunObservation> {
     let mut readings: Vec<_> = observations.iter().collect();
-    let main = main_reading(observations.iter().map(|reading| reading.low));
+    let main = main_reading(observations.iter().map(|reading| reading.kind != "not_offered"));
     if let Some(first) = readings.get_mut(..=main) {
         first.rotate_right(1);
     }
@@ -46,18 +46,19 @@ mod tests {
 
     #[test]
     fn the_main_reading_comes_first() {
-        let reading = |sent, low| RunObservation {
+        let reading = |sent, kind| RunObservation {
             as_of: DateTime::UNIX_EPOCH,
             sent,
-            kind: "bounds",
-            low,
-            high: low,
+            kind,
+            low: None,
+            high: None,
             matched: None,
             definition: String::new(),
         };
         let sent = |all: &[RunObservation]| readings(all).iter().map(|reading| reading.sent).collect::<Vec<_>>();
-        assert_eq!(sent(&[reading(1, None), reading(2, None), reading(3, Some(0.5))]), [3, 1, 2]);
-        assert_eq!(sent(&[reading(1, None), reading(2, None)]), [1, 2]);
+        let never = |sent| reading(sent, "not_offered");
+        assert_eq!(sent(&[never(1), never(2), reading(3, "pending"), reading(4, "bounds")]), [3, 1, 2, 4]);
+        assert_eq!(sent(&[never(1), never(2)]), [1, 2]);
         assert_eq!(sent(&[]), [0u64; 0]);
     }
 }
