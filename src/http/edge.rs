@@ -170,6 +170,8 @@ pub fn panicked(panic: Box<dyn Any + Send>) -> Response {
 pub async fn not_found(State(app): State<App>, request: Request) -> Response {
     if web::is_page(request.uri().path()) && web::wants_html(request.headers()) {
         web::recognise(&app, request).await;
+        // The title says it.
+        return Problem::new(Code::NotFound).into_response();
     }
     Problem::new(Code::NotFound).detail("nothing is at this address").into_response()
 }

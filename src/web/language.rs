@@ -312,7 +312,8 @@ impl Words {
 
     /// Of the script, as JSON.
     pub fn live(&self) -> String {
-        let words: BTreeMap<&str, &str> = self.live.iter().copied().chain([(":", self.colon)]).collect();
+        let own = [(":", self.colon), ("queued", self.waiting), ("platform", self.waits_for_platform)];
+        let words: BTreeMap<&str, &str> = self.live.iter().copied().chain(own).collect();
         serde_json::json!(words).to_string()
     }
 

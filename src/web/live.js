@@ -6,13 +6,14 @@
   const stage = document.getElementById("stage");
   const bars = document.getElementById("bars");
   const known = new Map();
+  const notes = new Set();
   const language = document.documentElement.lang;
   const words = JSON.parse(live.dataset.words);
   const number = (value) => (value || 0).toLocaleString(language);
   // What has no words here is shown as it came, and said to be English.
   const say = (element, text) => {
     const count = /\d+(?= members$)/.exec(text);
-    const at = count ? text.indexOf(": ") : 0;
+    const at = count ? Math.max(text.indexOf(": "), 0) : 0;
     const found = words[count ? text.slice(at).replace(count[0], "#") : text];
     element.textContent = found ? text.slice(0, at) + found.replace("#", count && number(Number(count[0]))) : text;
     element.lang = found ? language : "en";
@@ -36,6 +37,11 @@
     const { stage: name, text } = read(event);
     say(stage, text || name || "");
   });
+  source.addEventListener("state", (event) => {
+    const { state, waits_for: waitsFor } = read(event);
+    stage.textContent = state === "queued" ? words[waitsFor] || words.queued : "…";
+    stage.lang = language;
+  });
   source.addEventListener("progress", (event) => {
     const { destination, operation, done, total, rows } = read(event);
     if (!destination) { if (rows) bar("rows").text.textContent = `${number(rows)} ${words.rows}`; return; }
@@ -46,9 +52,16 @@
     progress.value = done || 0;
   });
   source.addEventListener("warning", (event) => {
+    const { destination, text } = read(event);
+    const told = `${destination || ""} ${text}`;
+    // A run that asks a platform again and again is told the same each time.
+    if (!text || notes.has(told)) return;
+    notes.add(told);
     const note = document.createElement("p");
+    const what = document.createElement("span");
     note.className = "note";
-    say(note, read(event).text || read(event).message || "");
+    say(what, text);
+    note.append(destination ? `${destination}${words[":"]} ` : "", what);
     live.append(note);
   });
   source.addEventListener("end", () => { source.close(); location.reload(); });

@@ -181,7 +181,8 @@ fn tell_end(recorder: &Recorder<'_>, carried: &Carried) {
             recorder.tell("end", json!({ "state": state.unwrap_or(fallback), "error": error }));
         }
         End::Again(error) => recorder.tell("state", json!({ "state": RunState::Queued, "error": error })),
-        End::Later(_) | End::PutDown => recorder.tell("state", json!({ "state": RunState::Queued })),
+        End::Later(_) => recorder.tell("state", json!({ "state": RunState::Queued, "waits_for": "platform" })),
+        End::PutDown => recorder.tell("state", json!({ "state": RunState::Queued })),
         End::Lost => {}
     }
 }
