@@ -184,7 +184,7 @@ static ENGLISH: Words = Words {
     main_reading: "main reading",
     no_figure: "no figure yet",
     waits_for_platform: "waits for the platform",
-    run_waits: "This run waits for the platform: it goes on by itself when the platform has decided on what was sent.",
+    run_waits: "This run waits for the platform: its verdict on what was sent is taken in by itself.",
     colon: ":",
     thousands: ',',
     live: &[("add", "adding"), ("remove", "removing"), ("rows", "rows read")],
@@ -263,7 +263,7 @@ static FRENCH: Words = Words {
     main_reading: "mesure principale",
     no_figure: "pas encore de chiffre",
     waits_for_platform: "attend la plateforme",
-    run_waits: "Cette exécution attend la plateforme : elle reprend d’elle-même quand la plateforme s’est prononcée sur ce qui a été envoyé.",
+    run_waits: "Cette exécution attend la plateforme : son verdict sur ce qui a été envoyé sera pris en compte sans rien faire.",
     colon: "\u{202f}:",
     thousands: '\u{202f}',
     live: &[

@@ -39,12 +39,12 @@
   });
   source.addEventListener("state", (event) => {
     const { state, waits_for: waitsFor } = read(event);
-    stage.textContent = state === "queued" ? words[waitsFor] || words.queued : "…";
+    stage.textContent = state === "queued" ? words[waitsFor || live.dataset.waits] || words.queued : "…";
     stage.lang = language;
   });
   source.addEventListener("progress", (event) => {
     const { destination, operation, done, total, rows } = read(event);
-    if (!destination) { if (rows) bar("rows").text.textContent = `${number(rows)} ${words.rows}`; return; }
+    if (!destination) { if (rows) { const { text, progress } = bar("rows"); text.textContent = `${number(rows)} ${words.rows}`; progress.remove(); } return; }
     const { text, progress } = bar(`${destination} ${operation || ""}`);
     const doing = words[operation] || operation || "";
     text.textContent = `${destination} ${doing}${words[":"]} ${number(done)} / ${number(total)}`;
