@@ -130,9 +130,12 @@ fn check_consent(engine: &Engine, findings: &mut Vec<Finding>) {
             ),
         });
     } else if customers.consent_at.is_none() || customers.consent_source.is_none() {
+        let proofs = [("consent_at", &customers.consent_at), ("consent_source", &customers.consent_source)];
+        let missing: Vec<&str> = proofs.iter().filter(|(_, column)| column.is_none()).map(|(name, _)| *name).collect();
+        let (names, verb) = (missing.join(" and "), if missing.len() == 1 { "is" } else { "are" });
         findings.push(Finding::good(
             "consent",
-            "consent_at and consent_source are not mapped: consent cannot be proved from this data alone",
+            format!("{names} {verb} not mapped: consent cannot be proved from this data alone"),
         ));
     }
 }

@@ -7,6 +7,9 @@ use reveil_sdk::{Error, ErrorKind, Retry};
 use crate::config::{Faults, NoSuch};
 use crate::daemon::work::hold::Busy;
 use crate::ledger::LedgerError;
+use crate::report::campaign::CampaignError;
+use crate::roi::InputError;
+use crate::roi::request::RequestError;
 use crate::store::StoreError;
 use crate::sync::SyncError;
 use crate::vault::VaultError;
@@ -61,6 +64,13 @@ impl CliError {
 
 /// Writes the error to stderr and picks the code.
 pub fn report(error: &anyhow::Error) -> Exit {
+    let reader_left = |cause: &(dyn std::error::Error + 'static)| {
+        cause.downcast_ref::<std::io::Error>().is_some_and(|error| error.kind() == std::io::ErrorKind::BrokenPipe)
+    };
+    // As of `… | head`: whoever read has seen enough.
+    if error.chain().any(reader_left) {
+        return Exit::Done;
+    }
     let mut text = format!("error: {error}");
     for cause in error.chain().skip(1) {
         let cause = cause.to_string();
@@ -94,7 +104,10 @@ fn code(error: &anyhow::Error) -> Exit {
         if let Some(error) = cause.downcast_ref::<CliError>() {
             return error.exit;
         }
-        if cause.is::<Faults>() || cause.is::<NoSuch>() {
+        let refused = cause.is::<RequestError>()
+            || cause.is::<InputError>()
+            || matches!(cause.downcast_ref(), Some(CampaignError::Request(_) | CampaignError::NoAudience(_)));
+        if refused || cause.is::<Faults>() || cause.is::<NoSuch>() {
             return Exit::Usage;
         }
         if matches!(cause.downcast_ref(), Some(SyncError::Destination { .. })) {

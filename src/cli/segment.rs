@@ -3,7 +3,7 @@
 mod figures;
 
 use std::io::{BufWriter, Write as _};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 use chrono::{DateTime, Utc};
@@ -106,6 +106,7 @@ async fn count_inactive(global: &Global, args: CountArgs) -> anyhow::Result<Exit
     let definition = args.inactive.as_deref().map(parse_definition).transpose()?;
     let counted = if let Some(orders) = &args.orders {
         let definition = definition.as_ref().expect("clap requires it with --orders");
+        given_file(orders)?;
         let counted = segment::count_from_events_csv(orders, definition, as_of).await?;
         segment::Count { audience: Some(args.which.audience.unwrap_or_else(|| "orders".to_owned())), ..counted }
     } else {
@@ -219,4 +220,13 @@ async fn preview(global: &Global, args: PreviewArgs) -> anyhow::Result<Exit> {
 fn masked_id(id: &str) -> String {
     let tail: String = id.chars().rev().take(3).collect::<Vec<_>>().into_iter().rev().collect();
     format!("…{tail}")
+}
+
+/// A file named on the command line is there, or the command line is wrong.
+fn given_file(path: &Path) -> Result<(), CliError> {
+    match std::fs::File::open(path) {
+        Ok(_) => Ok(()),
+        Err(error) => Err(CliError::new(Exit::Usage, format!("cannot open {}: {error}", path.display()))
+            .hint("give a CSV file with the columns customer_id, ts, kind, value")),
+    }
 }

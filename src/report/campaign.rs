@@ -7,7 +7,8 @@ use chrono::{DateTime, Days, Utc};
 
 use super::lift::{Question, of_audience};
 use super::projection::{Known, currency_of, spent};
-use crate::roi::measure::{Experiment, Outcome, measure as read};
+use crate::roi::measure::proportions::credible;
+use crate::roi::measure::{ALPHA, Experiment, Outcome, measure as read};
 use crate::roi::plan::grouped;
 use crate::roi::request::measure::Assignment;
 use crate::roi::request::{MeasureAnswer, MeasureRequest, ProjectAnswer, ProjectRequest, RequestError};
@@ -133,7 +134,9 @@ pub async fn measure(
     }
     let revenue = outcome.revenue.filter(|_| !measurement.sample_ratio.blocked);
     let assignment = Some(Assignment { audience: audience.clone(), outcome, aov, cost: experiment.money.cost });
-    Ok((experiment, MeasureAnswer { measurement, revenue, currency: currency.code().to_owned(), assignment, warnings }))
+    let credible = credible(&experiment.arms, ALPHA);
+    let currency = currency.code().to_owned();
+    Ok((experiment, MeasureAnswer { measurement, credible, revenue, currency, assignment, warnings }))
 }
 
 /// Keeps what a finished experiment came to: the next projections learn the lift from it.

@@ -4,7 +4,8 @@ use std::sync::Mutex;
 
 use chrono::{DateTime, SubsecRound as _, TimeDelta, Utc};
 use reveil_sdk::{
-    AudienceRef, AudienceSpec, Batch, Clock, Consent, MatchObservation, Operation, Replace, Replaceable, UploadSummary,
+    AudienceRef, AudienceSpec, Batch, Clock, Consent, MatchKind, MatchObservation, Operation, Replace, Replaceable,
+    UploadSummary,
 };
 use tracing::{info, warn};
 
@@ -427,8 +428,8 @@ pub(super) async fn observe(
         Ok(observations) => observations,
         Err(error) => return Ok(Err(error)),
     };
-    // One that says nothing (too few were sent) does not stand for the destination beside one that does.
-    let main = observations.iter().position(|reading| reading.low.is_some()).unwrap_or(0);
+    // One that will never say anything (too few were sent) does not stand for the destination beside one that does.
+    let main = observations.iter().position(|reading| reading.kind != MatchKind::NotOffered).unwrap_or(0);
     for (index, reading) in observations.iter().enumerate() {
         store
             .add_observation(&StoredObservation {

@@ -69,6 +69,12 @@ fn a_config_that_is_absent_or_wrong() {
     says(&sync_with(&shop, &["--destination", "meta"]), USAGE, &["NO_SUCH_VARIABLE", ".env"]);
     says(&shop.reveil(&["sync", "nobody"]), USAGE, &["no audience `nobody`", "dormant"]);
     assert!(shop.world().audiences().is_empty(), "nothing was sent");
+    let recency = "purchase_recency={days=180}";
+    let orders = ["segment", "count", "--orders", "nope.csv", "--inactive", recency, "--as-of", "2026-01-01"];
+    says(&shop.reveil(&orders), USAGE, &["nope.csv", "customer_id, ts"]);
+    says(&shop.reveil(&["roi", "project", "--inactives", "9", "--platform", "myspace"]), USAGE, &["myspace", "meta"]);
+    says(&shop.reveil(&["roi", "project", "--audience", "nobody"]), USAGE, &["nobody", "dormant"]);
+    says(&shop.reveil(&["roi", "plan-holdout", "--population", "9", "--base-rate", "2"]), USAGE, &["base"]);
 }
 
 #[test]

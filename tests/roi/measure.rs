@@ -3,7 +3,7 @@
 use reveil::roi::{
     measure::{
         ALPHA, Experiment, Measurement, Money, Reading, Verdict, measure,
-        proportions::{Arms, unpooled_variance},
+        proportions::{Arms, credible, unpooled_variance},
         revenue::{ArmMoments, Revenue, RevenueTest, Welch, cuped, percentile, welch},
         sample_ratio_p,
         sequential::{always_valid, obrien_fleming, planned_tau2},
@@ -50,6 +50,17 @@ fn check_counts(name: &str, v: &Value) {
         close(&format!("{name} relative {i}"), [relative.low, relative.high][i], want, 1e-6);
     }
     close("buyers", m.incremental_buyers.unwrap().estimate, number(v, "/incremental_in_treated"), 1e-6);
+    if v.pointer("/bayes/diff_cri95").is_some() {
+        // Drawn too, from some hundred thousand: the ends of the interval are good to about 1 % of its width.
+        let read = credible(&arms(v), 0.05);
+        for (what, got) in [("diff", read.diff), ("rel", read.relative.unwrap())] {
+            let want = [0, 1].map(|i| number(v, &format!("/bayes/{what}_cri95/{i}")));
+            let slack = 0.01 * (want[1] - want[0]);
+            for i in 0..2 {
+                assert!((got[i] - want[i]).abs() < slack, "{name} {what}: {got:?}, golden {want:?}");
+            }
+        }
+    }
     if let Some(want) = v.pointer("/bayes/p_lift_gt_0").and_then(Value::as_f64) {
         // This golden was drawn, not integrated: its error is some 6e-6.
         close(&format!("{name} P(lift>0)"), m.p_lift_positive, want, 2e-5);

@@ -99,6 +99,13 @@ pub(super) fn page(out: &mut dyn Write, experiment: &Experiment, report: &Measur
             text::percent(m.always_valid.p_value),
         ),
     )?;
+    let [low, high] = report.credible.diff;
+    writeln!(
+        out,
+        "With flat priors the rise lies between {} and {} with 95 % probability.",
+        points(low),
+        points(high)
+    )?;
     if let Some(look) = m.group_sequential {
         writeln!(
             out,

@@ -110,6 +110,7 @@ pub struct PurgeArgs {
 /// The events file, or the configured warehouse with its column types settled.
 async fn open(global: &Global, data: &Data) -> anyhow::Result<(Box<dyn Source>, WarehouseConfig)> {
     if let Some(file) = &data.orders {
+        super::given_file(file)?;
         let (source, mapping) = open_events_csv(file).await?;
         return Ok((Box::new(source), mapping));
     }

@@ -2,6 +2,9 @@
 
 use crate::roi::special::{beta_cdf, beta_density, beta_quantile, integrate, normal_quantile, normal_two_sided};
 
+use serde::Serialize;
+use utoipa::ToSchema;
+
 use super::Interval;
 
 /// Persons assigned to each arm and distinct buyers among them.
@@ -81,12 +84,67 @@ pub fn log_ratio(arms: &Arms, alpha: f64) -> Option<Interval> {
 
 /// P(treated rate > holdout rate) with flat Beta(1,1) priors, by quadrature over the holdout's posterior.
 pub fn p_lift_positive(arms: &Arms) -> f64 {
-    let posterior = |buyers: u64, persons: u64| (buyers as f64 + 1.0, (persons - buyers) as f64 + 1.0);
-    let (a_t, b_t) = posterior(arms.treated_buyers, arms.treated);
-    let (a_c, b_c) = posterior(arms.holdout_buyers, arms.holdout);
-    let (low, high) = (beta_quantile(1e-13, a_c, b_c), beta_quantile(1.0 - 1e-13, a_c, b_c));
-    let below = integrate(low, high, 24, |p| beta_density(p, a_c, b_c) * beta_cdf(p, a_t, b_t));
-    (1.0 - below).clamp(0.0, 1.0)
+    (1.0 - Posteriors::of(arms).treated_below(|holdout| holdout)).clamp(0.0, 1.0)
+}
+
+/// Where the lift lies with a given probability, flat Beta(1,1) priors: what a Bayesian reads beside Newcombe.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, ToSchema)]
+pub struct Credible {
+    /// Of the difference of the rates.
+    pub diff: [f64; 2],
+    /// Of the relative lift; absent when no one held out bought.
+    pub relative: Option<[f64; 2]>,
+}
+
+/// The equal-tailed interval that leaves `alpha` outside, by quadrature and bisection.
+pub fn credible(arms: &Arms, alpha: f64) -> Credible {
+    let posteriors = Posteriors::of(arms);
+    let ends = |low: f64, high: f64, below: &dyn Fn(f64) -> f64| {
+        [alpha / 2.0, 1.0 - alpha / 2.0].map(|p| root(low, high, |x| below(x) - p))
+    };
+    let diff = ends(-1.0, 1.0, &|diff| posteriors.treated_below(|holdout| holdout + diff));
+    let relative = (arms.holdout_buyers > 0).then(|| {
+        // Far beyond any ratio that these counts leave possible.
+        let (p_t, p_c) = arms.rates();
+        let most = 1e4 * (1.0 + p_t / p_c);
+        ends(0.0, most, &|ratio| posteriors.treated_below(|holdout| holdout * ratio)).map(|ratio| ratio - 1.0)
+    });
+    Credible { diff, relative }
+}
+
+/// What the counts leave possible for the two rates: Beta distributions.
+struct Posteriors {
+    treated: (f64, f64),
+    holdout: (f64, f64),
+    /// All of the holdout's that matters.
+    range: (f64, f64),
+}
+
+impl Posteriors {
+    fn of(arms: &Arms) -> Self {
+        let posterior = |buyers: u64, persons: u64| (buyers as f64 + 1.0, (persons - buyers) as f64 + 1.0);
+        let holdout = posterior(arms.holdout_buyers, arms.holdout);
+        let range = (beta_quantile(1e-13, holdout.0, holdout.1), beta_quantile(1.0 - 1e-13, holdout.0, holdout.1));
+        Self { treated: posterior(arms.treated_buyers, arms.treated), holdout, range }
+    }
+
+    /// P(treated rate < `bound` of the holdout rate).
+    fn treated_below(&self, bound: impl Fn(f64) -> f64) -> f64 {
+        let ((a_t, b_t), (a_c, b_c)) = (self.treated, self.holdout);
+        integrate(self.range.0, self.range.1, 24, |p| beta_density(p, a_c, b_c) * beta_cdf(bound(p), a_t, b_t))
+    }
+}
+
+/// Where a rising function crosses 0, to the last digits that matter.
+fn root(mut low: f64, mut high: f64, f: impl Fn(f64) -> f64) -> f64 {
+    for _ in 0..60 {
+        let middle = low + (high - low) / 2.0;
+        if high - low < 1e-12 * middle.abs().max(1e-3) {
+            break;
+        }
+        if f(middle) < 0.0 { low = middle } else { high = middle }
+    }
+    low + (high - low) / 2.0
 }
 
 #[cfg(test)]
@@ -103,6 +161,23 @@ mod tests {
         assert!(low < 0.0 && high > 0.0);
         // Beta(1,901) against Beta(1,101): P = 101 / (101 + 901), in closed form.
         assert!((p_lift_positive(&none) - 101.0 / 1002.0).abs() < 1e-9);
+    }
+
+    #[test]
+    fn credible_intervals_have_their_closed_forms() {
+        // Nobody assigned: two flat rates, whose difference has the triangle's distribution.
+        let nothing = Arms { treated: 0, treated_buyers: 0, holdout: 0, holdout_buyers: 0 };
+        let Credible { diff: [low, high], relative } = credible(&nothing, 0.05);
+        assert!((low - (0.05_f64.sqrt() - 1.0)).abs() < 1e-5 && (low + high).abs() < 1e-6, "{low} {high}");
+        assert_eq!(relative, None);
+        // Large arms: as the normal approximation.
+        let large = Arms { treated: 900_000, treated_buyers: 19_800, holdout: 100_000, holdout_buyers: 2_000 };
+        let Credible { diff, relative } = credible(&large, 0.05);
+        let wald = 1.96 * unpooled_variance(&large).sqrt();
+        assert!((diff[0] - (0.002 - wald)).abs() < 2e-6 && (diff[1] - (0.002 + wald)).abs() < 2e-6, "{diff:?}");
+        let log = log_ratio(&large, 0.05).unwrap();
+        let relative = relative.unwrap();
+        assert!((relative[0] - log.low).abs() < 1e-3 && (relative[1] - log.high).abs() < 1e-3, "{relative:?}");
     }
 
     #[test]

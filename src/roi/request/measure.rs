@@ -13,7 +13,7 @@ use crate::roi::{
     Currency,
     measure::{
         ALPHA, Experiment, MeasureError, Measurement, Money, Outcome, Reading, measure,
-        proportions::Arms,
+        proportions::{Arms, Credible, credible},
         revenue::{ArmMoments, Revenue, RevenueTest, WINSORISE_AT, percentile, welch},
     },
 };
@@ -112,6 +112,8 @@ pub enum Arm {
 pub struct MeasureAnswer {
     #[serde(flatten)]
     pub measurement: Measurement,
+    /// 95 % credible intervals.
+    pub credible: Credible,
     /// Money per person; absent when it is not known or the arms are not comparable.
     pub revenue: Option<Revenue>,
     pub currency: String,
@@ -232,7 +234,9 @@ impl MeasureRequest {
         let measurement = measure(&experiment)?;
         let revenue = if measurement.sample_ratio.blocked { None } else { self.revenue(arms)? };
         let currency = self.currency.unwrap_or(Currency::EUR).code().to_owned();
-        Ok((experiment, MeasureAnswer { measurement, revenue, currency, assignment: None, warnings: Vec::new() }))
+        let credible = credible(&arms, ALPHA);
+        let answer = MeasureAnswer { measurement, credible, revenue, currency, assignment: None, warnings: Vec::new() };
+        Ok((experiment, answer))
     }
 
     fn revenue(&self, arms: Arms) -> Result<Option<Revenue>, RequestError> {

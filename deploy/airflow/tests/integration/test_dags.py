@@ -102,13 +102,13 @@ def test_after_dbt_with_many_changes_and_with_few(daemon, airflow_home, monkeypa
         readings = xcom("reveil_after_dbt", dag_run.run_id, "match_rate")
         assert {reading["run_id"] for reading in readings.values()} == {run_id}
         added = xcom("reveil_after_dbt", dag_run.run_id, "sync", "statistics")["destinations"]["google"]["added"]
-        told.append((added, readings["google"]["primary"], readings["google"]["sent"]))
+        told.append((added, readings["google"]["kind"], readings["google"]["sent"]))
         assert "matched" in xcom("reveil_after_dbt", dag_run.run_id, "tell")
         assert xcom("reveil_after_dbt", dag_run.run_id, "alarm") is None
     assert "--select +customers +orders" in called.read_text()
     # Of so few Google tells no rate: the whole list's counts.
-    [_, (added, primary, sent)] = told
-    assert 0 < added < 100 and not primary and sent > 500
+    [_, (added, kind, sent)] = told
+    assert 0 < added < 100 and kind == "bounds" and sent > 500
 
 
 def test_the_connection_button(daemon, airflow_home):
