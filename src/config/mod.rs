@@ -1,11 +1,14 @@
 //! What the user says in `reveil.toml`, the environment and flags: one struct per section, one file each.
 //!
-//! [`load`] layers the sources and collects every fault; the structs here only hold and check values.
+//! [`load`] layers the sources and collects every fault; the structs here only hold and check values. What every key
+//! means stands for users in `docs/configuration.md`, held to these structs by a test.
 
 pub mod alerts;
 pub mod audience;
 pub mod audience_inactive;
 pub mod destination;
+#[cfg(test)]
+mod documented;
 pub mod eligibility;
 pub mod erasure;
 pub mod guards;

@@ -1,5 +1,6 @@
 //! `reveil serve`: what the process is made of, and what its edges (HTTP, signals, command line) may ask of it.
 //!
+//! - [`service`]: the process: starts the parts, listens to signals, ends in good order; `notify` tells systemd.
 //! - [`Daemon`]: the state that scheduler, workers, alerts and the HTTP server share.
 //! - [`cadence`]: when a schedule comes due.
 //! - [`requests`]: what people and programs ask for; [`scheduler`]: what comes due by itself.
@@ -7,6 +8,7 @@
 //! - `alerts`: who is told when something is wrong.
 //! - [`reload`]: a new configuration, checked whole and taken whole.
 //! - [`readiness`]: whether the process can do its work.
+//! - `measure`: the gauges, read from the state from time to time. - `memory`: given back to the system.
 //!
 //! Time comes from the clock that is handed in; nothing here reads the machine's.
 

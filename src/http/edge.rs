@@ -44,6 +44,8 @@ pub async fn around(State(app): State<App>, mut request: Request, next: Next) ->
     let started = Instant::now();
     let id = request_id(request.headers());
     request.extensions_mut().insert(RequestId(id.clone()));
+    let known = web::Known::default();
+    request.extensions_mut().insert(known.clone());
     let method = request.method().clone();
     let route = request.extensions().get::<MatchedPath>().map_or("none", MatchedPath::as_str).to_owned();
     let for_people = web::is_page(request.uri().path()) && web::wants_html(request.headers());
@@ -53,7 +55,7 @@ pub async fn around(State(app): State<App>, mut request: Request, next: Next) ->
         Ok(()) => next.run(request).instrument(span.clone()).await,
         Err(problem) => problem.into_response(),
     };
-    let mut response = finish(response, &id, for_people.then_some(language));
+    let mut response = finish(response, &id, for_people.then_some(language), known.name());
     // At a proxy that adds TLS, it is for the proxy to say.
     if app.server().tls.is_some() {
         response.headers_mut().entry(header::STRICT_TRANSPORT_SECURITY).or_insert(HSTS);
@@ -66,14 +68,14 @@ pub async fn around(State(app): State<App>, mut request: Request, next: Next) ->
 }
 
 /// Writes problems, and adds what every answer has.
-fn finish(response: Response, id: &str, page: Option<web::Language>) -> Response {
+fn finish(response: Response, id: &str, page: Option<web::Language>, who: Option<String>) -> Response {
     let mut response = match (response.extensions().get::<Problem>().cloned(), page) {
         (Some(problem), None) => rewrite(&response, &problem, id),
-        (Some(problem), Some(language)) => web::error_page(&problem, id, language),
+        (Some(problem), Some(language)) => web::error_page(&problem, id, language, who),
         (None, page) if is_foreign_error(&response) => {
             let problem = Problem::new(Code::of_status(response.status()));
             match page {
-                Some(language) => web::error_page(&problem, id, language),
+                Some(language) => web::error_page(&problem, id, language, who),
                 None => rewrite(&response, &problem, id),
             }
         }
@@ -165,7 +167,10 @@ pub fn panicked(panic: Box<dyn Any + Send>) -> Response {
 }
 
 /// No such address.
-pub async fn not_found() -> Response {
+pub async fn not_found(State(app): State<App>, request: Request) -> Response {
+    if web::is_page(request.uri().path()) && web::wants_html(request.headers()) {
+        web::recognise(&app, request).await;
+    }
     Problem::new(Code::NotFound).detail("nothing is at this address").into_response()
 }
 

@@ -5,6 +5,7 @@ use utoipa::OpenApi;
 use utoipa::openapi::security::{ApiKey, ApiKeyValue, Http, HttpAuthScheme, SecurityScheme};
 
 use super::api;
+use super::auth::is_probe;
 use super::problem::{Code, FieldFault, ProblemDocument};
 
 #[derive(Debug, OpenApi)]
@@ -63,11 +64,14 @@ fn complete(document: &mut Value) {
         "headers": common_headers(),
         "content": { "application/problem+json": { "schema": { "$ref": "#/components/schemas/ProblemDocument" } } },
     } });
-    let paths = document["paths"].as_object_mut().into_iter().flat_map(Map::values_mut);
-    for operation in paths.flat_map(|item| item.as_object_mut().into_iter().flat_map(Map::values_mut)) {
+    let paths = document["paths"].as_object_mut().into_iter().flatten();
+    let operations = paths.flat_map(|(path, item)| {
+        item.as_object_mut().into_iter().flat_map(Map::values_mut).map(move |one| (path, one))
+    });
+    for (path, operation) in operations {
         plain_parameters(operation);
         roles(operation);
-        responses(operation);
+        responses(operation, !is_probe(path));
     }
 }
 
@@ -101,7 +105,7 @@ fn roles(operation: &mut Value) {
     }
 }
 
-fn responses(operation: &mut Value) {
+fn responses(operation: &mut Value, limited: bool) {
     let secured = operation["security"][0]["token"].is_array();
     let is_in =
         |place: &str| operation["parameters"].as_array().is_some_and(|all| all.iter().any(|one| one["in"] == place));
@@ -111,14 +115,20 @@ fn responses(operation: &mut Value) {
     let Some(responses) = operation.get_mut("responses").and_then(Value::as_object_mut) else { return };
     for (status, response) in responses.iter_mut() {
         if status.starts_with('2') && response.get("$ref").is_none() {
-            let headers = common_headers();
+            let mut headers = common_headers();
+            if !limited {
+                headers.as_object_mut().expect("just made").retain(|name, _| !name.starts_with("RateLimit-"));
+            }
             let known = response["headers"].as_object().cloned().unwrap_or_default();
             let mut all = headers.as_object().cloned().unwrap_or_default();
             all.extend(known);
             response["headers"] = Value::Object(all);
         }
     }
-    let mut statuses = vec!["400", "421", "429", "500", "503"];
+    let mut statuses = vec!["400", "421", "500", "503"];
+    if limited {
+        statuses.push("429");
+    }
     if secured {
         statuses.extend(["401", "403"]);
     }
@@ -175,6 +185,18 @@ mod tests {
             for parameter in operation["parameters"].as_array().into_iter().flatten() {
                 assert!(parameter["description"].is_string(), "{name}: {} has no description", parameter["name"]);
             }
+        }
+    }
+
+    #[test]
+    fn only_what_has_a_limit_speaks_of_one() {
+        for (name, operation) in operations(&document()) {
+            let probe = ["get /healthz", "get /readyz"].contains(&name.as_str());
+            let success =
+                operation["responses"].as_object().unwrap().iter().find(|(status, _)| status.starts_with('2'));
+            let headers = success.map(|(_, response)| response["headers"]["RateLimit-Limit"].is_object());
+            assert_eq!(operation["responses"]["429"].is_null(), probe, "{name}: 429");
+            assert_eq!(headers.unwrap_or(!probe), !probe, "{name}: headers");
         }
     }
 

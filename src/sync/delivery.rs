@@ -411,6 +411,12 @@ impl Delivery<'_> {
     }
 }
 
+/// Which of the readings stands for the destination, told of each whether the platform says anything, now or later: one
+/// that never will (too few were sent) does not, beside one that does.
+pub(crate) fn main_reading(says: impl IntoIterator<Item = bool>) -> usize {
+    says.into_iter().position(|says| says).unwrap_or(0)
+}
+
 /// Takes a match reading and keeps it.
 ///
 /// # Errors
@@ -428,8 +434,7 @@ pub(super) async fn observe(
         Ok(observations) => observations,
         Err(error) => return Ok(Err(error)),
     };
-    // One that will never say anything (too few were sent) does not stand for the destination beside one that does.
-    let main = observations.iter().position(|reading| reading.kind != MatchKind::NotOffered).unwrap_or(0);
+    let main = main_reading(observations.iter().map(|reading| reading.kind != MatchKind::NotOffered));
     for (index, reading) in observations.iter().enumerate() {
         store
             .add_observation(&StoredObservation {

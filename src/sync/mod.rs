@@ -5,12 +5,13 @@
 //!   [`member_key`] serve it. - [`refine`]: what becomes of each once the whole segment is known.
 //! - [`delivery`]: one destination of one run: diff, guards, upload, confirm, observe; [`upload`], [`confirm`],
 //!   [`guards`] serve it, [`report`] says what came of it.
+//! - [`destination`]: one ready to be called. - `late`: verdicts that come after a run has ended.
 //! - [`refresh`]: asks the platforms about what earlier runs left undecided.
 //! - [`preview`]: what a run would do, without doing it.
 //! - [`lapse`]: who is about to lapse.
-//! - [`control`]: whether a run may go on.
+//! - [`control`]: whether a run may go on. - [`progress`]: what it tells while it goes. - [`error`]: what can stop it.
 //!
-//! Domain code: knows no terminal and no HTTP; tells what it does through [`progress`].
+//! Domain code: knows no terminal and no HTTP.
 
 pub mod confirm;
 pub mod control;

@@ -107,7 +107,16 @@ pub struct Words {
     pub newest: &'static str,
     pub request_id: &'static str,
     pub back: &'static str,
+    pub main_reading: &'static str,
+    pub no_figure: &'static str,
+    pub waits_for_platform: &'static str,
+    pub run_waits: &'static str,
+    /// Before what a label is about, with the space it wants.
+    pub colon: &'static str,
     thousands: char,
+    /// For the script: what a live run says in English, and here.
+    live: &'static [(&'static str, &'static str)],
+    readings: [&'static str; 6],
     states: [&'static str; 7],
     kinds: [&'static str; 3],
 }
@@ -172,7 +181,21 @@ static ENGLISH: Words = Words {
     newest: "Newest",
     request_id: "Request",
     back: "Back to the audiences",
+    main_reading: "main reading",
+    no_figure: "no figure yet",
+    waits_for_platform: "waits for the platform",
+    run_waits: "This run waits for the platform: it goes on by itself when the platform has decided on what was sent.",
+    colon: ":",
     thousands: ',',
+    live: &[("add", "adding"), ("remove", "removing"), ("rows", "rows read")],
+    readings: [
+        "exact",
+        "range given by the platform",
+        "between two bounds",
+        "count without a known total",
+        "the platform says later",
+        "the platform never says",
+    ],
     states: ["waiting", "running", "done", "sent, no verdict yet", "partly failed", "failed", "cancelled"],
     kinds: ["difference", "everything again", "renewal"],
 };
@@ -186,8 +209,8 @@ static FRENCH: Words = Words {
     log_in: "Se connecter",
     log_out: "Se déconnecter",
     token: "Jeton",
-    token_help: "Collez un jeton ; `reveil token create` en crée un. Ce navigateur le garde douze heures.",
-    token_wrong: "Ce jeton n’est pas valable : mal recopié, expiré ou révoqué.",
+    token_help: "Collez un jeton ; `reveil token create` en crée un. Ce navigateur le garde douze heures.",
+    token_wrong: "Ce jeton n’est pas valable : mal recopié, expiré ou révoqué.",
     no_audience: "Ce jeton ne donne accès à aucune audience.",
     no_run: "Aucune exécution pour l’instant.",
     paused: "en pause",
@@ -211,7 +234,7 @@ static FRENCH: Words = Words {
     finished: "Fin",
     attempts: "Tentatives",
     origin: "À la demande de",
-    dry_run: "Essai à blanc : rien n’est envoyé",
+    dry_run: "Essai à blanc : rien n’est envoyé",
     segment: "Des clients aux personnes que l’on peut envoyer",
     customers: "Clients",
     inactive: "Inactifs",
@@ -237,7 +260,27 @@ static FRENCH: Words = Words {
     newest: "Plus récentes",
     request_id: "Requête",
     back: "Retour aux audiences",
+    main_reading: "mesure principale",
+    no_figure: "pas encore de chiffre",
+    waits_for_platform: "attend la plateforme",
+    run_waits: "Cette exécution attend la plateforme : elle reprend d’elle-même quand la plateforme s’est prononcée sur ce qui a été envoyé.",
+    colon: "\u{202f}:",
     thousands: '\u{202f}',
+    live: &[
+        ("Reading the warehouse", "Lecture de l’entrepôt"),
+        (": waiting for the platform's verdict on # members", " : attend le verdict de la plateforme sur # membres"),
+        ("add", "ajout"),
+        ("remove", "retrait"),
+        ("rows", "lignes lues"),
+    ],
+    readings: [
+        "exact",
+        "fourchette donnée par la plateforme",
+        "entre deux bornes",
+        "effectif sans total connu",
+        "la plateforme le dira plus tard",
+        "la plateforme ne le dit pas",
+    ],
     states: ["en attente", "en cours", "terminée", "envoyée, verdict attendu", "échec partiel", "échec", "annulée"],
     kinds: ["différence", "tout renvoyer", "renouvellement"],
 };
@@ -249,6 +292,28 @@ impl Words {
 
     pub fn run_kind(&self, kind: &RunKind) -> &'static str {
         RunKind::ALL.iter().position(|known| known == kind).map_or("", |index| self.kinds[index])
+    }
+
+    /// What sort of figure a reading is.
+    pub fn reading(&self, kind: &str) -> &'static str {
+        READINGS.iter().position(|known| *known == kind).map_or("", |index| self.readings[index])
+    }
+
+    /// What a share is a share of.
+    pub fn of_persons(&self, persons: &u64) -> String {
+        let number = self.count(persons);
+        match (self.language, persons) {
+            (Language::English, 1) => "of 1 person".to_owned(),
+            (Language::English, _) => format!("of {number} persons"),
+            (Language::French, 0 | 1) => format!("sur {number} personne"),
+            (Language::French, _) => format!("sur {number} personnes"),
+        }
+    }
+
+    /// Of the script, as JSON.
+    pub fn live(&self) -> String {
+        let words: BTreeMap<&str, &str> = self.live.iter().copied().chain([(":", self.colon)]).collect();
+        serde_json::json!(words).to_string()
     }
 
     /// A count with its thousands apart.
@@ -295,15 +360,64 @@ impl Words {
     pub fn problem(&self, code: Code) -> &'static str {
         match (self.language, code) {
             (Language::English, code) => code.title(),
-            (_, Code::NotFound) => "Cette page n’existe pas",
-            (_, Code::Forbidden) => "Ce jeton ne le permet pas",
-            (_, Code::CrossSite) => "Une page d’un autre site ne peut pas faire cela",
-            (_, Code::TooManyRequests | Code::Overloaded) => "Trop de demandes en ce moment",
-            (_, Code::Unavailable) => "L’état ne répond pas",
-            (_, Code::RunEnded) => "Cette exécution est terminée",
-            (_, Code::WrongHost) => "Ce serveur ne répond pas à ce nom",
-            (_, _) => "Cela n’a pas fonctionné",
+            (Language::French, code) => french_problem(code),
         }
+    }
+
+    /// What to do about it; `None` when only English has words for it.
+    pub fn remedy(&self, code: Code) -> Option<&'static str> {
+        match (self.language, code) {
+            (Language::English, code) => Some(code.hint()),
+            (_, Code::NotFound) => Some("partir de la liste des audiences ou des exécutions"),
+            (_, Code::Unauthenticated) => Some("se connecter avec un jeton valable"),
+            (_, Code::Forbidden) => Some("utiliser un jeton qui en a le rôle"),
+            (_, Code::CrossSite) => Some("recommencer depuis la page elle-même"),
+            (_, Code::MethodNotAllowed) => Some("revenir à la page précédente"),
+            (_, Code::RunEnded) => Some("seule une exécution en attente ou en cours s’annule"),
+            (_, Code::WrongHost) => Some("utiliser l’adresse du serveur, ou ajouter ce nom à server.allowed_hosts"),
+            (_, Code::TooManyRequests | Code::Overloaded) => Some("attendre un instant et recommencer"),
+            (_, Code::Unavailable | Code::RequestTimeout) => Some("recommencer dans un instant"),
+            (_, Code::Internal) => Some("chercher le numéro de la requête dans le journal"),
+            (_, _) => None,
+        }
+    }
+}
+
+/// Kinds of readings, as the API names them.
+const READINGS: [&str; 6] = ["exact", "bucket", "bounds", "count", "pending", "not_offered"];
+
+fn french_problem(code: Code) -> &'static str {
+    match code {
+        Code::MalformedRequest => "La requête est illisible",
+        Code::InvalidRequest => "La requête ne suit pas son schéma",
+        Code::Unauthenticated => "Il faut un jeton valable",
+        Code::Forbidden => "Ce jeton ne le permet pas",
+        Code::CrossSite => "Une page d’un autre site ne peut pas faire cela",
+        Code::NotFound => "Cette page n’existe pas",
+        Code::MethodNotAllowed => "Cette adresse se demande autrement",
+        Code::NotAcceptable => "La forme demandée n’est pas proposée",
+        Code::RequestTimeout => "La requête est arrivée trop lentement",
+        Code::AudienceBusy => "Une autre exécution occupe l’audience",
+        Code::RunEnded => "Cette exécution est terminée",
+        Code::NotYet => "On ne peut encore rien en dire",
+        Code::RestartNeeded => "Cette configuration demande un redémarrage",
+        Code::GuardRefused => "Un garde-fou a refusé",
+        Code::KeyInUse => "La requête de cette clé est encore en cours",
+        Code::KeyReused => "Cette clé a servi à une autre requête",
+        Code::Unprocessable => "La requête est comprise, mais impossible",
+        Code::ConfigFaulty => "La configuration a des défauts",
+        Code::PayloadTooLarge => "Le contenu est trop grand",
+        Code::UnsupportedMediaType => "Le contenu est d’un autre type",
+        Code::WrongHost => "Ce serveur ne répond pas à ce nom",
+        Code::TooManyRequests => "Trop de requêtes",
+        Code::HeadersTooLarge => "Les en-têtes sont trop grands",
+        Code::Internal => "Un incident imprévu est survenu",
+        Code::NotConfigured => "La configuration ne le permet pas",
+        Code::WarehouseFailed => "L’entrepôt a échoué",
+        Code::PlatformFailed => "La plateforme a échoué",
+        Code::Unavailable => "L’état ne répond pas",
+        Code::Overloaded => "Trop de demandes en ce moment",
+        Code::DeadlineExceeded => "Cela a pris trop de temps",
     }
 }
 
@@ -322,7 +436,7 @@ fn french_reason(code: &str) -> &'static str {
         "retention_expired" => "dernier contact au-delà de la durée de conservation",
         "minor" => "mineur",
         "bought_recently" => "a acheté récemment",
-        "lost" => "perdu : aucune réaction aux dernières campagnes",
+        "lost" => "perdu : aucune réaction aux dernières campagnes",
         "mail_ladder" => "relances par e-mail en cours",
         "no_usable_identifier" => "aucun identifiant utilisable",
         "only_shared_placeholder" => "seulement des identifiants partagés par beaucoup",
@@ -360,6 +474,18 @@ mod tests {
         assert_eq!(FRENCH.count(&1_234), "1\u{202f}234");
         assert_eq!((ENGLISH.count(&999), ENGLISH.percent(&0.125)), ("999".to_owned(), "12.5 %".to_owned()));
         assert_eq!(FRENCH.percent(&0.125), "12,5 %");
+    }
+
+    #[test]
+    fn readings_and_stages_have_words_in_both() {
+        for kind in READINGS {
+            assert!(
+                !ENGLISH.reading(kind).is_empty() && ENGLISH.reading(kind) != FRENCH.reading(kind) || kind == "exact"
+            );
+        }
+        assert_eq!(ENGLISH.of_persons(&1), "of 1 person");
+        assert_eq!(FRENCH.of_persons(&1_200), "sur 1\u{202f}200 personnes");
+        assert!(FRENCH.live().contains("Lecture de l’entrepôt"));
     }
 
     #[test]

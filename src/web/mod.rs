@@ -17,6 +17,7 @@ use axum::routing::{get, post};
 
 pub use language::Language;
 use language::Words;
+pub use visitor::{Known, recognise};
 
 use crate::http::App;
 use crate::http::problem::Problem;
@@ -66,25 +67,29 @@ fn page(template: &impl Template) -> Result<Response, Problem> {
 #[template(path = "error.html", config = "src/web/askama.toml")]
 struct ErrorPage<'a> {
     w: &'static Words,
-    /// Nobody is named on a page that may be shown to anybody.
     who: Option<String>,
     status: u16,
     title: &'static str,
-    detail: &'a str,
+    /// In English.
+    detail: Option<&'a str>,
+    /// In the visitor's language, where there are words for it.
+    remedy: Option<&'static str>,
+    /// In English.
     hint: &'a str,
     request_id: &'a str,
 }
 
-/// A problem for people.
-pub fn error_page(problem: &Problem, request_id: &str, language: Language) -> Response {
+/// A problem for people; `who` has shown a valid token, and keeps the way to the other pages.
+pub fn error_page(problem: &Problem, request_id: &str, language: Language, who: Option<String>) -> Response {
     let document = problem.document(request_id);
     let words = language.words();
     let rendered = ErrorPage {
         w: words,
-        who: None,
+        who,
         status: document.status,
         title: words.problem(problem.code),
-        detail: &document.detail,
+        detail: problem.detail.as_deref(),
+        remedy: problem.hint.is_none().then(|| words.remedy(problem.code)).flatten(),
         hint: &document.hint,
         request_id,
     }

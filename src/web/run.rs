@@ -22,6 +22,8 @@ struct Run {
     /// Neither ended nor only waiting for a verdict.
     live: bool,
     may_cancel: bool,
+    /// For the verdict of a platform on what was sent, whether it has ended or goes on when that is there.
+    waits: bool,
 }
 
 pub async fn run(State(app): State<App>, visitor: Visitor, Path(id): Path<String>) -> Result<Response, Problem> {
@@ -29,7 +31,9 @@ pub async fn run(State(app): State<App>, visitor: Visitor, Path(id): Path<String
     let run = run_document(&app, found).await?;
     let live = matches!(run.state, RunState::Queued | RunState::Running);
     let may_cancel = live && visitor.may_operate() && !run.cancel_requested;
-    page(&Run { w: visitor.words, who: Some(visitor.caller.name), run, live, may_cancel })
+    let undecided = run.destinations.iter().any(|part| part.state == RunState::Pending);
+    let waits = run.state == RunState::Pending || (run.state == RunState::Queued && undecided);
+    page(&Run { w: visitor.words, who: Some(visitor.caller.name), run, live, may_cancel, waits })
 }
 
 /// The button.

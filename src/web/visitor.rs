@@ -1,6 +1,8 @@
 //! Whoever looks at a page: somebody with a session, or somebody who is sent to get one.
 
-use axum::extract::FromRequestParts;
+use std::sync::{Arc, OnceLock};
+
+use axum::extract::{FromRequestParts, Request};
 use axum::http::request::Parts;
 use axum::response::{IntoResponse, Redirect, Response};
 
@@ -22,6 +24,21 @@ impl Visitor {
     }
 }
 
+/// Travels with the request, so that whoever writes the page of a problem knows the visitor too.
+#[derive(Debug, Clone, Default)]
+pub struct Known(Arc<OnceLock<String>>);
+
+impl Known {
+    fn is(&self, name: &str) {
+        // Who it is does not change within a request.
+        let _ = self.0.set(name.to_owned());
+    }
+    /// The token's name, once it was found valid.
+    pub fn name(&self) -> Option<String> {
+        self.0.get().cloned()
+    }
+}
+
 impl FromRequestParts<App> for Visitor {
     type Rejection = Response;
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Response> {
@@ -30,9 +47,19 @@ impl FromRequestParts<App> for Visitor {
             Err(problem) if problem.code == Code::Unauthenticated => return Err(to_login(parts)),
             Err(problem) => return Err(problem.into_response()),
         };
+        if let Some(known) = parts.extensions.get::<Known>() {
+            known.is(&caller.name);
+        }
         app.limits().tokens.take(&caller.id).map_err(Problem::into_response)?;
         Ok(Self { caller, words: Language::of(&parts.headers).words() })
     }
+}
+
+/// Notes who asks for a page that is not there, so that the way back stays in sight.
+pub async fn recognise(app: &App, request: Request) {
+    let (mut parts, _) = request.into_parts();
+    // Strangers are told the same, with less around it.
+    drop(Visitor::from_request_parts(&mut parts, app).await);
 }
 
 /// Comes back to where the visitor wanted to go.

@@ -65,6 +65,12 @@ async fn a_token_opens_the_pages_and_nothing_else_does() {
     assert!(french.contains("Aucune exécution"), "{french}");
     let missing = text(browser(&server, Method::GET, "/runs/none-such", "fr").header("cookie", &cookie), 404).await;
     assert!(missing.contains("Cette page n’existe pas") && missing.contains("lang=\"fr\""), "{missing}");
+    assert!(missing.contains("<p lang=\"en\">there is no run") && missing.contains("Que faire\u{202f}:"), "{missing}");
+    assert!(missing.contains("href=\"/runs\""), "who is logged in keeps the way to the other pages: {missing}");
+    let nowhere = text(browser(&server, Method::GET, "/none-such", "fr").header("cookie", &cookie), 404).await;
+    assert!(nowhere.contains("href=\"/runs\"") && nowhere.contains("/logout"), "{nowhere}");
+    let stranger = text(browser(&server, Method::GET, "/none-such", "fr"), 404).await;
+    assert!(!stranger.contains("href=\"/runs\""), "{stranger}");
     // The cookie opens the API too, which the live events of a page need.
     let me =
         server.client.get(format!("{}/v1/me", server.base)).header("cookie", &cookie).send().await.expect("an answer");
@@ -96,6 +102,7 @@ async fn a_run_is_shown_and_stopped_by_its_own_page_only() {
         "{shown}"
     );
     assert!(shown.contains("refuse la publicité") && !shown.contains("<script>alert"), "{shown}");
+    assert!(shown.contains("Actifs\u{202f}: ") && shown.contains(" personnes, <time"), "{shown}");
     assert!(!shown.contains("live.js"), "an ended run is not followed");
 
     let leave = form(browser(&server, Method::POST, "/logout", "en"), "").header("cookie", &cookie);
