@@ -93,6 +93,18 @@ fn definitions_stand_side_by_side() {
     assert_eq!(found["definitions"][0]["backtest"]["returns"].as_array().unwrap().len(), 3);
     let table = text(&[&base[..], &some].concat());
     assert!(table.contains("last purchase 180 d") && table.contains("Jaccard"), "{table}");
+    let back = &found["definitions"][0]["backtest"]["returns"][2];
+    assert!(
+        ["returned", "share", "orders", "revenue_minor", "aov_minor"].iter().all(|it| back[it].is_number()),
+        "{back}"
+    );
+    let stale = ["segment", "compare", "--orders", file.to_str().unwrap(), "--as-of", "2012-06-01"];
+    let found = json(&[&stale[..], &some, &["--json"]].concat());
+    let backtest = &found["definitions"][0]["backtest"];
+    assert!(backtest["returns"].as_array().unwrap().iter().all(|it| it["share"].is_null()), "{backtest}");
+    let table = text(&[&stale[..], &some].concat());
+    assert!(table.contains("warning: Nobody bought anything in the 90 days from 2012-03-03"), "{table}");
+    assert!(!table.contains("0.0 %") && !table.contains("0.0%"), "{table}");
     let matrix = text(&["segment", "rfm", "--orders", file.to_str().unwrap(), "--as-of", "2011-09-01"]);
     assert!(matrix.contains("426 *") && matrix.contains("reconqu\u{e9}rir") && matrix.contains("212"), "{matrix}");
 }

@@ -145,6 +145,7 @@ pub fn load(path: &Path, sources: &Sources) -> Result<Config, Faults> {
             if config.state_dir.is_relative() {
                 config.state_dir = base.join(&config.state_dir);
             }
+            config.warehouse.start_at(base);
             Ok(config)
         }
         _ => Err(Faults {

@@ -8,9 +8,9 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::marker::PhantomData;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use secrecy::SecretString;
+use secrecy::{ExposeSecret as _, SecretString};
 use serde::de::value::{MapAccessDeserializer, SeqAccessDeserializer};
 use serde::de::{MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
@@ -68,6 +68,38 @@ pub struct WarehouseConfig {
     pub deliveries: Option<DeliveriesMapping>,
 }
 
+impl WarehouseConfig {
+    /// Lets relative paths start at the folder of the configuration, wherever the command is given.
+    pub(super) fn start_at(&mut self, base: &Path) {
+        for file in self.files.values_mut().filter(|file| file.path.is_relative()) {
+            file.path = base.join(&file.path);
+        }
+        if self.driver == "sqlite"
+            && let Some(uri) = &self.uri
+        {
+            self.uri = Some(SecretString::from(sqlite_from(uri.expose_secret(), base)));
+        }
+    }
+}
+
+/// The address with its path below `base`, unless it is absolute or in memory.
+fn sqlite_from(uri: &str, base: &Path) -> String {
+    let after = |prefix: &str| uri.strip_prefix(prefix).map(|rest| (prefix.to_owned(), rest));
+    let (scheme, rest) = ["sqlite://file:", "sqlite:file:", "sqlite://", "sqlite:", "file:"]
+        .into_iter()
+        .find_map(after)
+        .unwrap_or((String::new(), uri));
+    let (path, query) = rest.split_once('?').map_or((rest, None), |(path, query)| (path, Some(query)));
+    if path.is_empty() || path.starts_with('/') || path.starts_with(':') {
+        return uri.to_owned();
+    }
+    let path = base.join(path);
+    match query {
+        Some(query) => format!("{scheme}{}?{query}", path.display()),
+        None => format!("{scheme}{}", path.display()),
+    }
+}
+
 impl Default for WarehouseConfig {
     fn default() -> Self {
         Self {
@@ -97,7 +129,7 @@ fn default_purchase_kinds() -> Vec<String> {
 /// A CSV or Parquet file read as a table. A plain string is the path.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct ListFile {
-    /// Relative to the working directory. `.parquet` files are Parquet, all others CSV; `.gz` is unpacked.
+    /// Relative to the configuration file. `.parquet` files are Parquet, all others CSV; `.gz` is unpacked.
     pub path: PathBuf,
     /// CSV only: the character between fields. Default: `,`.
     pub delimiter: char,
@@ -381,7 +413,11 @@ fn one_or_many<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) 
 
 #[cfg(test)]
 mod tests {
-    use super::{Field, WarehouseConfig};
+    use std::path::Path;
+
+    use secrecy::ExposeSecret as _;
+
+    use super::{Field, WarehouseConfig, sqlite_from};
 
     #[test]
     fn reads_one_events_table_or_a_list() {
@@ -395,6 +431,29 @@ mod tests {
         )
         .unwrap();
         assert_eq!(two.events.len(), 2);
+    }
+
+    #[test]
+    fn relative_paths_start_at_the_configuration() {
+        let base = Path::new("/etc/reveil");
+        for (uri, wanted) in [
+            ("file:shop.db", "file:/etc/reveil/shop.db"),
+            ("shop.db", "/etc/reveil/shop.db"),
+            ("sqlite:data/shop.db?immutable=1", "sqlite:/etc/reveil/data/shop.db?immutable=1"),
+            ("sqlite://shop.db", "sqlite:///etc/reveil/shop.db"),
+            ("file:/srv/shop.db", "file:/srv/shop.db"),
+            ("file:///srv/shop.db", "file:///srv/shop.db"),
+            ("sqlite:///srv/shop.db?mode=ro", "sqlite:///srv/shop.db?mode=ro"),
+            (":memory:", ":memory:"),
+        ] {
+            assert_eq!(sqlite_from(uri, base), wanted);
+        }
+        let mut files: WarehouseConfig =
+            toml::from_str("driver = 'files'\nuri = 'untouched'\n[files]\na = 'a.csv'\nb = '/srv/b.csv'").unwrap();
+        files.start_at(base);
+        let paths: Vec<_> = files.files.values().map(|file| file.path.display().to_string()).collect();
+        assert_eq!(paths, ["/etc/reveil/a.csv", "/srv/b.csv"]);
+        assert_eq!(files.uri.unwrap().expose_secret(), "untouched");
     }
 
     #[test]

@@ -7,7 +7,8 @@ use chrono::{DateTime, Duration, Utc};
 
 use crate::config::{Inactive, WarehouseConfig};
 use crate::segment;
-use crate::segment::compare::WINDOWS;
+pub use crate::segment::compare::QUIET_DAYS;
+use crate::segment::compare::{WINDOWS, covered};
 use crate::warehouse::Source;
 
 /// Window that projections count in.
@@ -15,8 +16,6 @@ pub const RETURN_WINDOW_DAYS: u32 = 60;
 /// How many earlier dates, and how far apart: the longest window, so that none overlaps the next.
 const DATES: i64 = 3;
 const STEP_DAYS: i64 = 90;
-/// A shop in which nobody buys for so many days is taken to have data no further.
-pub const QUIET_DAYS: i64 = 7;
 
 /// The segment at one earlier date.
 #[derive(Debug, Clone, PartialEq)]
@@ -63,11 +62,7 @@ impl History {
                 continue;
             }
             history.aov_minor = history.aov_minor.or(found.aov_pooled_minor);
-            let covered = |days: u32| {
-                let end = at + Duration::days(i64::from(days) - QUIET_DAYS);
-                last_purchase.is_some_and(|last| last >= end)
-            };
-            let returned = found.windows.iter().filter(|window| covered(window.days));
+            let returned = found.windows.iter().filter(|window| covered(at, window.days, last_purchase));
             let returned = returned.map(|window| (window.days, window.returned)).collect();
             history.past.push(Past { as_of: at, inactive: found.inactive, returned });
         }

@@ -86,18 +86,30 @@ pub struct Simulation {
     pub draws: usize,
     /// Seed they came from.
     pub seed: u64,
+    /// Persons matched.
+    pub matched: Summary,
+    /// Impressions bought.
+    pub impressions: Summary,
     /// Media money spent.
     pub spend: Summary,
     /// Persons reached.
     pub reach: Summary,
+    /// Impressions per person reached; absent when nobody is.
+    pub frequency: Option<Summary>,
+    /// Clicks.
+    pub clicks: Summary,
     /// Baskets by the click funnel.
     pub baskets: Summary,
     /// Their revenue.
     pub revenue: Summary,
+    /// That revenue / spend; absent when nothing is spent.
+    pub roas: Option<Summary>,
     /// Return by the click funnel; absent when nothing is spent.
     pub roi: Option<Summary>,
     /// Buyers the ads cause.
     pub incremental_buyers: Summary,
+    /// Revenue of those / spend; absent when nothing is spent.
+    pub iroas: Option<Summary>,
     /// Return on those; absent when nothing is spent.
     pub incremental_roi: Option<Summary>,
     /// Share of campaigns with a positive return by the click funnel.
@@ -110,7 +122,7 @@ pub struct Simulation {
     pub target: f64,
 }
 
-const METRICS: usize = 7;
+const METRICS: usize = 13;
 type Row = [f64; METRICS];
 
 /// Stream numbers of the two Poisson counts, after those of the assumptions.
@@ -175,7 +187,8 @@ impl<'a> Drawer<'a> {
         let campaign = self.resolved.campaign(&self.values(draw));
         let offset = self.place * PLATFORM_STRIDE;
         let delivery = campaign.delivery();
-        let expected = delivery.impressions * campaign.ctr * campaign.landing * campaign.cvr;
+        let clicks = delivery.impressions * campaign.ctr;
+        let expected = clicks * campaign.landing * campaign.cvr;
         let baskets = Stream::new(self.seed, draw, BASKETS + offset).poisson(expected);
         let caused = delivery.reach * campaign.p0 * campaign.lift;
         // A negative lift drives buyers away: count those and turn the sign.
@@ -183,7 +196,22 @@ impl<'a> Drawer<'a> {
         let cost = delivery.spend + campaign.fixed;
         let per_order = campaign.aov * campaign.margin;
         let roi = |orders: f64| if cost > 0.0 { (orders * per_order - cost) / cost } else { f64::NAN };
-        [delivery.spend, delivery.reach, baskets, baskets * campaign.aov, roi(baskets), incremental, roi(incremental)]
+        let over = |part: f64, whole: f64| if whole > 0.0 { part / whole } else { f64::NAN };
+        [
+            delivery.spend,
+            delivery.reach,
+            baskets,
+            baskets * campaign.aov,
+            roi(baskets),
+            incremental,
+            roi(incremental),
+            delivery.matched,
+            delivery.impressions,
+            over(delivery.impressions, delivery.reach),
+            clicks,
+            over(baskets * campaign.aov, delivery.spend),
+            over(incremental * campaign.aov, delivery.spend),
+        ]
     }
 }
 
@@ -232,18 +260,25 @@ pub(crate) fn simulate(resolved: &Resolved, seed: u64, draws: usize, target: f64
     let column = |m: usize| Summary::of(rows.iter().map(|r| r[m]));
     let mut columns: [Option<Summary>; METRICS] = [None; METRICS];
     share_out(columns.iter_mut().enumerate(), threads.min(METRICS), |(i, slot)| *slot = column(i));
-    let [spend, reach, baskets, revenue, roi, incremental_buyers, incremental_roi] = columns;
+    let [spend, reach, baskets, revenue, roi, incremental_buyers, incremental_roi, more @ ..] = columns;
+    let [matched, impressions, frequency, clicks, roas, iroas] = more;
     let present =
         |s: Option<Summary>| s.expect("counts and amounts are numbers in every draw, and there is at least one draw");
     Simulation {
         draws,
         seed,
+        matched: present(matched),
+        impressions: present(impressions),
         spend: present(spend),
         reach: present(reach),
+        frequency,
+        clicks: present(clicks),
         baskets: present(baskets),
         revenue: present(revenue),
+        roas,
         roi,
         incremental_buyers: present(incremental_buyers),
+        iroas,
         incremental_roi,
         p_roi_positive: share_where(&|r| r[4] > 0.0),
         p_incremental_roi_positive: share_where(&|r| r[6] > 0.0),

@@ -70,7 +70,7 @@ pub struct ReturnWindow {
 }
 
 /// What a definition says about one customer.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Explanation {
     /// `inactive`, `active` or `unknown`.
     pub state: String,
@@ -83,12 +83,15 @@ pub struct Explanation {
 }
 
 /// What one simple definition inside another says.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct LeafExplanation {
     /// Its name in the configuration.
     pub definition: String,
     pub state: String,
     pub reason: String,
+    /// Probability of still being a customer, of a definition that goes by it; `None` without a purchase.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub p_alive: Option<f64>,
 }
 
 /// Counts the customers of a definition at an instant.
@@ -173,13 +176,19 @@ pub async fn explain(
             definition: text(&format!("leaf_name_{index}")),
             state: text(&format!("leaf_{index}")),
             reason: text(&format!("leaf_reason_{index}")),
+            p_alive: columns
+                .get(&format!("leaf_gone_odds_{index}"))
+                .and_then(|values| values.f64(0))
+                .map(|odds| 1.0 / (1.0 + odds.exp())),
         })
     };
     let leaves: Vec<LeafExplanation> = (1..).map_while(leaf).collect();
     let state = text("state");
     // A segment of one's own without mapped customers has no parts to look into.
-    let alone =
-        || vec![LeafExplanation { definition: definition.name().into(), state: state.clone(), reason: text("reason") }];
+    let alone = || {
+        let (definition, reason) = (definition.name().into(), text("reason"));
+        vec![LeafExplanation { definition, state: state.clone(), reason, p_alive: None }]
+    };
     Ok(Some(Explanation {
         leaves: if leaves.is_empty() { alone() } else { leaves },
         state: state.clone(),

@@ -76,7 +76,7 @@ fn load_file(connection: &mut Connection, name: &str, file: &ListFile) -> Result
     let path = file.path.display().to_string();
     let opened = File::open(&file.path).map_err(|error| {
         Error::new(ErrorKind::Unreachable, format!("{path}: cannot be opened ({})", error.kind())).hint(format!(
-            "check the path of {name} in [warehouse.files]; relative paths start at the working directory"
+            "check the path of {name} in [warehouse.files]; relative paths start at the configuration file"
         ))
     })?;
     let transaction = connection.transaction().map_err(|error| loading(&path, &error))?;

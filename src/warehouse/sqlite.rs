@@ -59,7 +59,7 @@ impl SqliteSource {
         let access = if self.memory { OpenFlags::SQLITE_OPEN_READ_WRITE } else { OpenFlags::SQLITE_OPEN_READ_ONLY };
         if !self.memory && !Path::new(&self.label).exists() {
             return Err(Error::new(ErrorKind::Unreachable, format!("SQLite file {} does not exist", self.label))
-                .hint("check [warehouse] uri; relative paths start at the working directory"));
+                .hint("check [warehouse] uri; relative paths start at the configuration file"));
         }
         let flags = access | OpenFlags::SQLITE_OPEN_URI | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let connection = Connection::open_with_flags(&self.uri, flags).map_err(|error| self.error(&error))?;

@@ -210,3 +210,44 @@ share = "100%"
         assert!(faults.contains(words), "{words} in {faults}");
     }
 }
+
+/// Who may be uploaded is counted by the rules, not taken for everybody, and never borrowed from another day's run.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_report_counts_who_may_be_uploaded_on_its_own_day() {
+    let people: Vec<Person> = (0..500).map(|n| Person { id: format!("c{n:05}"), household: None }).collect();
+    let shop = Shop::open(&people, AUDIENCE).await;
+    let deny = |under: &str| {
+        let sql = "UPDATE customers SET consent = 'denied' WHERE id < ?1";
+        shop.warehouse().execute(sql, [under]).unwrap()
+    };
+    assert_eq!(deny("c00200"), 200);
+    let page = shop.dir.path().join("roi.html");
+    let report = |as_of: &[&str]| {
+        let base = ["report", "roi", "dormant", "--draws", "500", "--json", "--html", page.to_str().unwrap()];
+        let found = json(&shop, &[&base[..], as_of].concat());
+        (found, std::fs::read_to_string(&page).unwrap())
+    };
+    let counts = |found: &serde_json::Value| ["inactive", "eligible"].map(|it| found["funnel"][it].as_u64().unwrap());
+    let (never, html) = report(&["--as-of", "2026-01-01"]);
+    let plan = json(&shop, &["plan", "dormant", "--as-of", "2026-01-01", "--json"]);
+    assert_eq!(counts(&never), [500, 300]);
+    assert_eq!(plan["segment"]["eligible"], never["funnel"]["eligible"]);
+    assert_eq!(never["funnel"]["excluded"][0]["people"], 200, "{}", never["funnel"]);
+    assert_eq!(never["projections"][0]["inactives"], 300);
+    assert!(never["funnel"]["run"].is_null() && never["notes"][0].as_str().unwrap().contains("2026-01-01"));
+    assert!(html.contains("60\u{a0}% of the inactive") && html.contains("as of 1 January 2026"), "{html}");
+
+    shop.sync("dormant").await;
+    let (ran, _) = report(&["--as-of", "2026-01-01"]);
+    assert!(ran["funnel"]["run"].is_string(), "a run of the same day");
+    assert_eq!((counts(&ran), &ran["funnel"]["as_of"]), ([500, 300], &ran["funnel"]["run_as_of"]));
+    // Another day's report is not the run's: on 1 June 2025 nobody had been silent for 180 days.
+    deny("c00300");
+    let (early, html) = report(&["--as-of", "2025-06-01"]);
+    assert_eq!((counts(&early), early["funnel"]["run"].is_null()), ([0, 0], true));
+    assert!(html.contains("as of 1 June 2025"));
+    let (later, _) = report(&["--as-of", "2026-01-02"]);
+    assert_eq!((counts(&later), &later["funnel"]["as_of"]), ([500, 200], &"2026-01-02T00:00:00Z".into()));
+    let (default, _) = report(&[]);
+    assert_eq!((counts(&default), &default["as_of"]), ([500, 300], &default["funnel"]["run_as_of"]));
+}

@@ -144,14 +144,27 @@ fn check_simulation(case: &Value, seed: u64) {
         ("revenue", "revenue"),
         ("spend", "spend"),
         ("reach", "reach"),
+        ("matched", "matched"),
+        ("impressions", "impressions"),
+        ("frequency", "frequency"),
+        ("clicks", "clicks"),
         ("incremental_buyers", "inc_buyers"),
     ] {
         close(metric, number(&got[metric], "/mean"), number(&out[key], "/mean"), 0.02);
         for (i, q) in ["p05", "p25", "p50", "p75", "p95"].iter().enumerate() {
             let want = number(&out[key], &format!("/q05_q25_q50_q75_q95/{i}"));
             // A count may differ by one whole basket.
+            let whole = if metric == "frequency" { 0.0 } else { 1.0 };
             let near = (number(&got[metric], &format!("/{q}")) - want).abs();
-            assert!(near <= (0.02 * want).max(1.0), "seed {seed}: {metric} {q} off by {near} of {want}");
+            assert!(near <= (0.02 * want).max(whole), "seed {seed}: {metric} {q} off by {near} of {want}");
+        }
+    }
+    for metric in ["roas", "iroas"] {
+        close(metric, number(&got[metric], "/mean"), number(&out[metric], "/mean"), 0.02);
+        for (i, q) in ["p05", "p25", "p50", "p75", "p95"].iter().enumerate() {
+            let want = number(&out[metric], &format!("/q05_q25_q50_q75_q95/{i}"));
+            let off = (number(&got[metric], &format!("/{q}")) - want).abs();
+            assert!(off <= (0.02 * want).max(0.01), "seed {seed}: {metric} {q} off by {off} of {want}");
         }
     }
     for (metric, key) in [("roi", "roi"), ("incremental_roi", "inc_roi")] {

@@ -25,7 +25,7 @@ pub struct RoiArgs {
     /// Every figure as a row of comma-separated values
     #[arg(long, conflicts_with = "json")]
     csv: bool,
-    /// As of this date or instant; default that of the last run
+    /// As of this date or instant; default that of the last run. Without a run of that day the people are counted in the warehouse
     #[arg(long, value_parser = instant, value_name = "DATE")]
     as_of: Option<DateTime<Utc>>,
     /// Media money per platform; default what the cap of ad views allows
@@ -96,6 +96,11 @@ fn text(report: &RoiReport) -> String {
         count(funnel.inactive),
         count(funnel.eligible)
     );
+    let day = funnel.as_of.format("%Y-%m-%d");
+    text.push_str(&match &funnel.run {
+        Some(run) => format!("People: as of {day}, by run {run}\n"),
+        None => format!("People: as of {day}, counted in the warehouse\n"),
+    });
     let mut table = Table::new(&[
         ("inactive on", Align::Left),
         ("people", Align::Right),

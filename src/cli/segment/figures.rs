@@ -170,7 +170,8 @@ pub(super) async fn explain(global: &Global, args: ExplainArgs) -> anyhow::Resul
     println!("Customer {} as of {}: {}", args.customer, as_of.format("%Y-%m-%d"), found.state);
     let mut table = Table::new(&[("", Align::Left), ("", Align::Left), ("", Align::Left)]);
     for leaf in &found.leaves {
-        table.row([leaf.definition.clone(), leaf.state.clone(), leaf.reason.clone()]);
+        let p_alive = leaf.p_alive.map_or_else(String::new, |p| format!(" ({p:.3})"));
+        table.row([leaf.definition.clone(), leaf.state.clone(), format!("{}{p_alive}", leaf.reason)]);
     }
     print!("{}", table.render(2));
     if found.reason.starts_with("an event has a time") {
@@ -297,6 +298,9 @@ fn comparison_text(comparison: &Comparison) -> String {
     }
     for skipped in &comparison.skipped {
         text.push_str(&format!("Left out: {}: {}\n", skipped.name, skipped.why));
+    }
+    for warning in &comparison.warnings {
+        text.push_str(&format!("warning: {warning}\n"));
     }
     text
 }

@@ -14,14 +14,15 @@ use crate::report::projection::Known;
 use crate::roi::plan::HoldoutPlan;
 use crate::roi::{Distribution, Field, Inputs, Projection, project, project_union};
 use crate::segment;
-use crate::sync::Engine;
 use crate::sync::eligibility::reason;
+use crate::sync::preview::{AudiencePlan, Show};
+use crate::sync::{Engine, Exclusions, Selection, Silent};
 use crate::warehouse;
 
 /// What the reader may set.
 #[derive(Debug, Clone, Default)]
 pub struct Options {
-    /// Default: the last run's, else now.
+    /// Default: the last run's, else now. A run stands for its own day only.
     pub as_of: Option<DateTime<Utc>>,
     /// Media money per platform; default: what the cap of ad views allows.
     pub budget: Option<f64>,
@@ -40,29 +41,33 @@ pub struct Options {
 pub async fn build(engine: &Engine, key: &str, options: &Options) -> anyhow::Result<RoiReport> {
     let audience = engine.config.audience(key)?;
     let mut notes = Vec::new();
-    let run = engine.store.runs(Some(key), 50).await?.into_iter().find(|run| run.segment.is_some());
+    let day_asked = options.as_of.map(|as_of| as_of.date_naive());
+    let of_the_day = |at: DateTime<Utc>| day_asked.is_none_or(|day| at.date_naive() == day);
+    let runs = engine.store.runs(Some(key), 50).await?;
+    let run = runs.into_iter().find(|run| run.segment.is_some() && of_the_day(run.as_of));
     let as_of = options.as_of.or(run.as_ref().map(|run| run.as_of)).unwrap_or_else(|| engine.clock.now());
     let source = warehouse::open(&engine.config.warehouse).await?;
     let mapping = segment::resolve(&*source, &engine.config.warehouse).await?;
+    let mut destinations = destinations(engine, key, run.as_ref().map(|run| run.id.as_str())).await?;
     let funnel = match &run {
         Some(run) => funnel(&run.id, run.as_of, run.segment.as_ref().unwrap_or(&Value::Null)),
         None => {
-            notes.push(format!("The audience has not run yet; `reveil sync {key}` fills in who may be uploaded."));
-            let count = segment::count(&*source, &mapping, &audience.inactive, as_of).await?;
-            let active = count.customers - count.inactive;
-            Funnel {
-                customers: count.customers + count.unknown,
-                active,
-                unknown: count.unknown,
-                inactive: count.inactive,
-                eligible: count.inactive,
-                ..Funnel::default()
+            notes.push(format!(
+                "No run of the audience is of {}: its people were counted afresh in the warehouse, by the rules that \
+                 `reveil plan {key}` goes by.",
+                as_of.format("%Y-%m-%d")
+            ));
+            let selection = Selection { audience: key.to_owned(), as_of, destinations: Vec::new() };
+            let plan = engine.plan(&selection, Show::default(), &Silent).await?;
+            for destination in &mut destinations {
+                destination.excluded = left_out_at(&plan, &destination.destination);
             }
+            planned(&plan)
         }
     };
     let currency = currency(&mapping, options);
-    let destinations = destinations(engine, key, run.as_ref().map(|run| run.id.as_str())).await?;
-    let known = Known::gather_from(engine, &*source, &mapping, key, as_of).await?;
+    let mut known = Known::gather_from(engine, &*source, &mapping, key, as_of).await?;
+    known.people = funnel.eligible;
     notes.extend(known.history.missing.iter().cloned());
     let spontaneous = spontaneous(&known.history);
     let inputs = inputs(engine, &funnel, &destinations, &known, &currency, options, &mut notes)?;
@@ -110,6 +115,7 @@ fn funnel(run: &str, as_of: DateTime<Utc>, segment: &Value) -> Funnel {
     Funnel {
         run: Some(run.to_owned()),
         run_as_of: Some(as_of),
+        as_of,
         customers: number("customers"),
         active: number("active"),
         unknown: number("unknown"),
@@ -117,6 +123,37 @@ fn funnel(run: &str, as_of: DateTime<Utc>, segment: &Value) -> Funnel {
         eligible: number("eligible"),
         excluded: exclusions(segment.get("excluded")),
     }
+}
+
+/// The same counts without a run.
+fn planned(plan: &AudiencePlan) -> Funnel {
+    let segment = &plan.segment;
+    Funnel {
+        run: None,
+        run_as_of: None,
+        as_of: plan.as_of,
+        customers: segment.customers,
+        active: segment.active,
+        unknown: segment.unknown,
+        inactive: segment.inactive,
+        eligible: segment.eligible,
+        excluded: beyond(&segment.excluded, &Exclusions::default()),
+    }
+}
+
+/// Whom the plan leaves out for one destination, of those who may be uploaded.
+fn left_out_at(plan: &AudiencePlan, destination: &str) -> Vec<Exclusion> {
+    let found = plan.destinations.iter().find(|it| it.destination == destination);
+    found.map_or_else(Vec::new, |found| beyond(&found.excluded, &plan.segment.excluded))
+}
+
+/// `all` less what `counted` has of it.
+fn beyond(all: &Exclusions, counted: &Exclusions) -> Vec<Exclusion> {
+    all.iter()
+        .map(|(code, people)| (code, people.saturating_sub(counted.get(code))))
+        .filter(|(_, people)| *people > 0)
+        .map(|(code, people)| Exclusion { reason: code.to_owned(), label: reason::describe(code), people })
+        .collect()
 }
 
 /// Counts by reason, in rule order.

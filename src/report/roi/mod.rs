@@ -47,11 +47,13 @@ pub struct RoiReport {
     pub notes: Vec<String>,
 }
 
-/// From the customers to those who may be uploaded, of the last run.
+/// From the customers to those who may be uploaded: of a run as of the report's day, else counted for the report.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct Funnel {
     pub run: Option<String>,
     pub run_as_of: Option<DateTime<Utc>>,
+    /// The instant the counts are of.
+    pub as_of: DateTime<Utc>,
     pub customers: u64,
     pub active: u64,
     pub unknown: u64,
@@ -77,7 +79,7 @@ pub struct Destination {
     pub platform: String,
     /// Persons believed to be in the audience.
     pub held: u64,
-    /// Of those who may be uploaded: left out for this platform by the last run.
+    /// Of those who may be uploaded: left out for this platform by the run, or by the plan without one.
     pub excluded: Vec<Exclusion>,
     /// The reading over the most persons that says something.
     pub reading: Option<Reading>,

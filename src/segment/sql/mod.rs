@@ -70,7 +70,7 @@ pub fn count_query(
     dialect: Dialect,
 ) -> Result<String> {
     let query = Query::judge(warehouse, definition, as_of, dialect, BaseOptions::STATES, None)?;
-    // A customers table may hold an id twice; over the events each id comes once.
+    // A customers table may hold an id twice; over the events and in a segment of one's own each id comes once.
     let distinct = if warehouse.customers.is_some() { "DISTINCT " } else { "" };
     let count = |condition: &str| format!("count({distinct}CASE WHEN s.state {condition} THEN s.customer_id END)");
     Ok(query
@@ -183,7 +183,8 @@ pub fn outcome_query(
 }
 
 /// The row of [`base_query`] for one customer, with its reason and without columns, and for each simple definition inside
-/// `leaf_1`, its state, and `leaf_reason_1` …; no row when the customer is not there.
+/// `leaf_1`, its state, `leaf_reason_1` and, of a model, `leaf_gone_odds_1` (logarithm of the odds of being gone) …; no row
+/// when the customer is not there.
 ///
 /// # Errors
 /// As [`base_query`]; also for an id with a NUL or, outside SQLite and PostgreSQL, a backslash.
@@ -283,8 +284,14 @@ impl Query {
             return Err(Error::config(faults.join("; ")));
         }
         let events = EventQueries { warehouse, dialect, as_of: as_of.trunc_subsecs(0), only_customer };
-        let mut writer =
-            Writer { events, lasts: Vec::new(), ctes: Vec::new(), joins: Vec::new(), needs_everybody: false };
+        let mut writer = Writer {
+            events,
+            lasts: Vec::new(),
+            ctes: Vec::new(),
+            joins: Vec::new(),
+            gone_odds: None,
+            needs_everybody: false,
+        };
         let predicate = writer.write(definition)?;
         let lost = also.lost.map(|lost| writer.lost(lost)).transpose()?;
         if writer.needs_everybody {
@@ -323,6 +330,8 @@ impl Query {
             ));
             added.push((leaf.reason.clone(), format!("leaf_reason_{}", index + 1)));
             added.push((literal(leaf.name), format!("leaf_name_{}", index + 1)));
+            let odds = leaf.gone_odds.iter();
+            added.extend(odds.map(|odds| (odds.clone(), format!("leaf_gone_odds_{}", index + 1))));
         }
         columns.extend(added.iter().map(|(sql, name)| format!("{sql} AS {name}")));
         let mut joined = from;
@@ -338,7 +347,8 @@ impl Query {
         Ok(Self { ctes, select: final_select(dialect, options, names) })
     }
 
-    /// A segment of one's own without mapped customers: its rows as they are, all of them in.
+    /// A segment of one's own without mapped customers: its rows as they are, all of them in; each customer once unless
+    /// the rows' own columns are wanted.
     fn own_rows(
         definition: &Inactive,
         dialect: Dialect,
@@ -365,8 +375,10 @@ impl Query {
         if options.reason {
             columns.push(format!("{} AS reason", literal("in your own segment")));
         }
+        // It may name a customer once per event, say. The columns beside the id follow from it, unless they are its own.
+        let distinct = if options.columns { "" } else { "DISTINCT " };
         let select = format!(
-            "SELECT {} FROM {joined} WHERE {customer} IS NOT NULL AND trim({customer}) <> ''{one}",
+            "SELECT {distinct}{} FROM {joined} WHERE {customer} IS NOT NULL AND trim({customer}) <> ''{one}",
             columns.join(", ")
         );
         Self { ctes: facts.into_iter().map(|facts| ("facts".to_owned(), facts)).collect(), select }

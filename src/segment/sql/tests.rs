@@ -413,6 +413,17 @@ async fn a_segment_of_ones_own_needs_no_mapping() {
 }
 
 #[tokio::test]
+async fn a_segment_of_ones_own_counts_each_customer_once() {
+    let (source, warehouse) = segment::open_events_csv(&orders_file()).await.unwrap();
+    let own = parse(r#"{"sql": "select customer_id from events"}"#);
+    let as_of = day("2011-12-10");
+    let count = segment::count(&source, &warehouse, &own, as_of).await.unwrap();
+    assert_eq!((count.customers, count.inactive, count.total), (5939, 5939, 5939));
+    let found = segment::returns(&source, &warehouse, &own, as_of, &[30]).await.unwrap();
+    assert_eq!((found.inactive, found.own_orders), (5939, 36_969), "each order once");
+}
+
+#[tokio::test]
 async fn a_customer_listed_twice_counts_once() {
     let mut shop = shop();
     let customers = shop.warehouse.customers.as_mut().unwrap();

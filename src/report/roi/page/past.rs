@@ -84,7 +84,7 @@ pub(super) fn funnel(page: &mut String, report: &RoiReport) {
     let funnel = &report.funnel;
     let run = match (&funnel.run, funnel.run_as_of) {
         (Some(run), Some(at)) => format!("Run {}, as of {}.", escape(run), at.format("%-d %B %Y")),
-        _ => "Counted in the warehouse; nothing has been sent.".to_owned(),
+        _ => format!("Counted in the warehouse as of {}; nothing was sent then.", funnel.as_of.format("%-d %B %Y")),
     };
     section(
         page,

@@ -26,6 +26,8 @@ pub(super) struct Leaf {
     pub name: &'static str,
     pub condition: String,
     pub reason: String,
+    /// The logarithm of the odds that the customer is gone, for definitions that go by them.
+    pub gone_odds: Option<String>,
 }
 
 /// Condition and reason of a simple definition.
@@ -43,6 +45,8 @@ pub(super) struct Writer<'a> {
     pub ctes: Vec<(String, String)>,
     /// Names among them to be joined by `customer_id`.
     pub joins: Vec<String>,
+    /// [`Leaf::gone_odds`] of the definition being written.
+    pub gone_odds: Option<String>,
     /// Judging one customer needs all others (equal groups of a matrix).
     pub needs_everybody: bool,
 }
@@ -80,7 +84,12 @@ impl Writer<'_> {
                 Ok(self.own(&quoted, &format!("table {table}")))
             }
         }?;
-        let leaf = Leaf { name: definition.name(), condition: simple.condition.clone(), reason: simple.reason.clone() };
+        let leaf = Leaf {
+            name: definition.name(),
+            condition: simple.condition.clone(),
+            reason: simple.reason.clone(),
+            gone_odds: self.gone_odds.take(),
+        };
         Ok(Predicate { condition: simple.condition, reason: simple.reason, leaves: vec![leaf] })
     }
 

@@ -5,6 +5,9 @@ use crate::config::audience_inactive::{AliveModel, PAlive, PersonalCadence, RfmM
 use crate::segment::sql::dialect::literal;
 use crate::warehouse::{Error, Result};
 
+/// A logarithm of odds that stands for no chance at all.
+const NEVER_GONE: &str = "-1000";
+
 impl Writer<'_> {
     fn days_cte(&mut self) -> Result<()> {
         self.last(&[])?;
@@ -80,10 +83,14 @@ impl Writer<'_> {
             "(ln({a:?} / {repeat}) + ({r:?} + {name}.x) * ln(({alpha:?} + {name}.age) / ({alpha:?} + {name}.seen)))"
         );
         // In BG/NBD nobody can leave before a second purchase.
-        let condition = match it.model {
-            AliveModel::Mbg => format!("({odds} > {limit:?})"),
-            AliveModel::Bg => format!("(CASE WHEN {name}.x = 0 THEN 1 = 0 ELSE {odds} > {limit:?} END)"),
+        let (condition, gone_odds) = match it.model {
+            AliveModel::Mbg => (format!("({odds} > {limit:?})"), odds),
+            AliveModel::Bg => (
+                format!("(CASE WHEN {name}.x = 0 THEN 1 = 0 ELSE {odds} > {limit:?} END)"),
+                format!("(CASE WHEN {name}.x = 0 THEN {NEVER_GONE} ELSE {odds} END)"),
+            ),
         };
+        self.gone_odds = Some(dialect.float(&gone_odds));
         let reason = format!(
             "CASE WHEN {name}.x IS NULL THEN 'no purchase on record' WHEN {condition} THEN {} ELSE {} END",
             literal(&format!("probability of being a customer under {}", it.p)),

@@ -78,8 +78,17 @@ async fn compares_definitions_on_real_histories() {
         assert_eq!(one.backtest.inactive, wanted["inactive"].as_u64().unwrap());
         for back in &one.backtest.returns {
             let wanted = &wanted["spontaneous_return"][back.window_days.to_string()];
-            assert_eq!(back.returned, wanted["customers"].as_u64().unwrap(), "{days} {}", back.window_days);
+            assert_eq!(back.returned, wanted["customers"].as_u64(), "{days} {}", back.window_days);
+            assert_eq!(
+                (back.orders, back.revenue_minor),
+                (wanted["orders"].as_u64(), wanted["revenue_minor"].as_i64())
+            );
+            super::close(back.aov_minor, &wanted["aov_minor"]);
         }
+        assert_eq!(one.backtest.own_orders, wanted["their_orders"].as_u64().unwrap());
+        assert_eq!(one.backtest.own_revenue_minor, wanted["their_revenue_minor"].as_i64().unwrap());
+        super::close(one.backtest.aov_customer_mean_minor, &wanted["aov_customer_mean_minor"]);
+        super::close(one.backtest.aov_customer_median_minor, &wanted["aov_customer_median_minor"]);
         assert_eq!(one.backtest.returns.len(), 3);
         super::close(one.backtest.aov_own_minor, &wanted["aov_pooled_minor"]);
     }
@@ -96,6 +105,49 @@ async fn compares_definitions_on_real_histories() {
 
     let late = compare(&source, &warehouse, &candidates[..1], day("2011-11-30"), day("2011-10-20")).await.unwrap();
     assert_eq!(late.definitions[0].backtest.returns.len(), 1, "windows that have not ended are not shown");
+    assert!(found.warnings.is_empty() && late.warnings.is_empty());
+
+    // The orders end on 9 December 2011: nobody returns after, and that says nothing.
+    let stale = compare(&source, &warehouse, &candidates[..1], day("2012-03-01"), day("2011-10-20")).await.unwrap();
+    let back = &stale.definitions[0].backtest;
+    assert_eq!(back.returns.iter().map(|it| it.share.is_some()).collect::<Vec<_>>(), [true, false, false]);
+    assert_eq!((back.returns[2].returned, back.returns[2].orders), (None, None));
+    assert_eq!(back.aov_return_minor, back.returns[0].aov_minor, "of the longest window that the data cover");
+    assert!(stale.warnings.len() == 1 && stale.warnings[0].contains("2011-12-09"), "{:?}", stale.warnings);
+    let beyond = compare(&source, &warehouse, &candidates, day("2012-06-01"), day("2012-02-01")).await.unwrap();
+    let returns = beyond.definitions.iter().flat_map(|one| &one.backtest.returns);
+    assert!(returns.clone().count() == 9 && returns.into_iter().all(|it| it.share.is_none() && it.returned.is_none()));
+    assert!(beyond.warnings.len() == 1 && beyond.warnings[0].contains("Nobody bought"), "{:?}", beyond.warnings);
+}
+
+#[tokio::test]
+async fn explains_the_probability_of_the_golden_customers() {
+    let (source, warehouse) = open_events_csv(&orders_file()).await.unwrap();
+    let golden = golden("p_alive.json");
+    let alive = &golden["online_retail"];
+    let as_of = day(alive["as_of"].as_str().unwrap());
+    for (key, row, model) in [("mbgnbd", "mbg", "mbg"), ("bgnbd", "bg", "bg")] {
+        let theta = &alive[key]["r_alpha_a_b"];
+        let definition =
+            parse(&format!(r#"{{"not": {{"p_alive": {{"model": "{model}", "theta": {theta}, "p": 0.5}}}}}}"#));
+        for customer in alive["rows"].as_array().unwrap() {
+            let id = customer["cid"].to_string();
+            let found = segment::explain(&source, &warehouse, &definition, as_of, &id).await.unwrap().unwrap();
+            let (known, wanted) = (found.leaves[0].p_alive.unwrap(), customer[row].as_f64().unwrap());
+            assert!((known - wanted).abs() < 1e-5, "{model} {id}: {known} is not {wanted}");
+        }
+    }
+    let recency = parse(r#"{"purchase_recency": {"days": 180}}"#);
+    let other = segment::explain(&source, &warehouse, &recency, as_of, "12346").await.unwrap().unwrap();
+    assert_eq!(other.leaves[0].p_alive, None);
+    // Nobody can leave before a second purchase by the one model.
+    let folder = tempfile::tempdir().unwrap();
+    let once = folder.path().join("events.csv");
+    std::fs::write(&once, "customer_id,ts,kind,value\n1,2010-01-01,sale,3\n").unwrap();
+    let (source, warehouse) = open_events_csv(&once).await.unwrap();
+    let never = parse(r#"{"p_alive": {"model": "bg", "theta": [1, 5, 1, 1], "p": 0.9}}"#);
+    let found = segment::explain(&source, &warehouse, &never, as_of, "1").await.unwrap().unwrap();
+    assert_eq!(found.leaves[0].p_alive, Some(1.0));
 }
 
 #[tokio::test]
@@ -186,8 +238,9 @@ async fn figures_agree_on_postgresql() {
         let wanted = RfmMatrix { bins: 2, ..RfmMatrix::default() };
         let cells = matrix(source, &config, &wanted, day("2026-06-01")).await.unwrap().cells;
         let compared = compare(source, &config, &presets(), day("2026-06-01"), day("2026-03-01")).await.unwrap();
-        let definition =
-            parse(r#"{"all": [{"purchase_recency": {"days": 180}}, {"no_open_campaigns": {"campaigns": 1}}]}"#);
+        let definition = parse(
+            r#"{"all": [{"purchase_recency": {"days": 180}}, {"no_open_campaigns": {"campaigns": 1}}, {"p_alive": {"theta": [1, 5, 1, 1], "p": 0.5}}]}"#,
+        );
         let explained = segment::explain(source, &config, &definition, day("2026-06-01"), "1").await.unwrap();
         answers.push((lost(source, 2).await, lost(source, 1).await, cells, compared, explained.unwrap().leaves));
     }
