@@ -1,8 +1,8 @@
 //! Gives memory back to the system.
 
-/// After a run: comparing a large segment takes much memory for a moment, and the C library would keep most of it for
+/// After a run or a simulation: comparing a large segment takes much memory for a moment, and the C library would keep most of it for
 /// later, in pieces too scattered to be of use.
-pub(super) async fn give_back() {
+pub(crate) async fn give_back() {
     // Takes some milliseconds; a panic in it is impossible.
     let _ = tokio::task::spawn_blocking(trim).await;
 }

@@ -15,7 +15,7 @@
 pub(crate) mod alerts;
 pub mod cadence;
 mod measure;
-mod memory;
+pub(crate) mod memory;
 mod notify;
 pub mod readiness;
 pub mod reload;

@@ -18,6 +18,7 @@ use super::super::problem::{Code, Problem};
 use super::audiences::visible;
 use super::moment::Moment;
 use super::paths::AudiencePath;
+use crate::daemon::memory;
 use crate::sync::preview::Show;
 use crate::sync::{AudiencePlan, Selection, Silent};
 
@@ -96,6 +97,7 @@ pub async fn apart<T: Send + 'static>(
     });
     let result = thread.await.map_err(anyhow::Error::from)?;
     drop(waiting);
+    memory::give_back().await;
     result.unwrap_or_else(|| {
         Err(Problem::new(Code::DeadlineExceeded).detail(format!("given up after {} s", within.as_secs())))
     })
