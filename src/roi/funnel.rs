@@ -48,6 +48,8 @@ pub struct CampaignFunnel {
     pub reachable: f64,
     /// Impressions bought.
     pub impressions: f64,
+    /// Impressions per person who could see them.
+    pub exposure: Option<f64>,
     /// Media money spent.
     pub spend: f64,
     /// Persons who see at least one ad.
@@ -153,6 +155,7 @@ impl Campaign {
             matched,
             reachable,
             impressions,
+            exposure: ratio(impressions, reachable),
             spend,
             reach,
             frequency: ratio(impressions, reach),
@@ -191,6 +194,8 @@ pub struct Optimum {
     pub reach: f64,
     /// Buyers the ads cause at that pressure.
     pub incremental_buyers: f64,
+    /// Their margin.
+    pub incremental_margin: f64,
     /// Their margin less the media money; fixed cost aside.
     pub profit: f64,
 }
@@ -217,6 +222,7 @@ impl Campaign {
             budget,
             reach,
             incremental_buyers: reach * self.p0 * self.lift,
+            incremental_margin: reach * per_buyer,
             profit: reach * per_buyer - budget,
         }
     }

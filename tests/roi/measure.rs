@@ -3,7 +3,7 @@
 use reveil::roi::{
     measure::{
         ALPHA, Experiment, Measurement, Money, Reading, Verdict, measure,
-        proportions::{Arms, credible, unpooled_variance},
+        proportions::{Arms, credible},
         revenue::{ArmMoments, Revenue, RevenueTest, Welch, cuped, percentile, welch},
         sample_ratio_p,
         sequential::{always_valid, obrien_fleming, planned_tau2},
@@ -41,7 +41,10 @@ fn check_counts(name: &str, v: &Value) {
     close(&format!("{name} diff"), m.diff, number(v, "/diff"), 1e-6);
     close(&format!("{name} z"), m.z, number(v, "/z_pooled"), 1e-6);
     close(&format!("{name} p"), m.p_value, number(v, "/p_two_sided"), 1e-6);
-    close("se", unpooled_variance(&arms(v)).sqrt(), number(v, "/se_unpooled"), 1e-6);
+    close("se", m.standard_error, number(v, "/se_unpooled"), 1e-6);
+    for i in 0..2 {
+        close(&format!("{name} wald {i}"), m.wald[i], number(v, &format!("/wald95/{i}")), 1e-6);
+    }
     let relative = m.relative.unwrap();
     close("relative", relative.estimate, number(v, "/rel_lift"), 1e-6);
     for i in 0..2 {

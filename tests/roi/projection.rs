@@ -79,6 +79,7 @@ fn optimal_pressure_matches_and_beats_its_neighbours() {
         close("g*", best.impressions_per_person, want("/g_star"), 1e-6);
         close("B*", best.budget, want("/budget"), 1e-6);
         close("buyers", best.incremental_buyers, want("/inc_buyers"), 1e-6);
+        close("margin", best.incremental_margin, want("/inc_margin"), 1e-6);
         close("profit", best.profit, want("/profit"), 1e-6);
         for factor in [0.8, 1.25] {
             let f = Campaign { budget: best.budget * factor, ..campaign }.funnel();

@@ -14,7 +14,7 @@ pub use outcome::{ArmOutcome, Outcome};
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::special::chi_square_upper;
+use super::special::{chi_square_upper, normal_quantile};
 use proportions::{Arms, log_ratio, newcombe, p_lift_positive, pooled_z, unpooled_variance};
 use sequential::{AlwaysValid, Look, always_valid, planned_tau2};
 
@@ -148,6 +148,8 @@ impl MeasureError {
 /// Fit of the arm sizes to the planned split.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, ToSchema)]
 pub struct SampleRatio {
+    /// Chi-square of the arm sizes against the planned split, one degree of freedom; absent without a planned share.
+    pub chi_square: Option<f64>,
     /// Probability of a split at least this far off; absent without a planned share.
     pub p_value: Option<f64>,
     /// True when the split is so far off that assignment, upload or counting is broken.
@@ -176,6 +178,10 @@ pub struct Measurement {
     pub z: f64,
     /// Two-sided p-value of it.
     pub p_value: f64,
+    /// Its standard error, unpooled.
+    pub standard_error: f64,
+    /// Wald's 95 % interval of the difference; Newcombe's is the one to read.
+    pub wald: [f64; 2],
     /// Newcombe's 95 % interval of the difference.
     pub newcombe: [f64; 2],
     /// Relative lift; absent when an arm has no buyer.
@@ -251,6 +257,8 @@ pub fn measure(experiment: &Experiment) -> Result<Measurement, MeasureError> {
     let (z, p_value) = pooled_z(&arms);
     let newcombe = newcombe(&arms, ALPHA);
     let variance = unpooled_variance(&arms);
+    let standard_error = variance.sqrt();
+    let wald = normal_quantile(1.0 - ALPHA / 2.0) * standard_error;
     let tau2 = planned_tau2(ALPHA, experiment.planned_variance.unwrap_or(variance));
     let always_valid = always_valid(diff, variance, tau2, ALPHA);
     let group_sequential = match experiment.reading {
@@ -286,6 +294,8 @@ pub fn measure(experiment: &Experiment) -> Result<Measurement, MeasureError> {
         diff,
         z,
         p_value,
+        standard_error,
+        wald: [diff - wald, diff + wald],
         newcombe,
         relative: log_ratio(&arms, ALPHA),
         p_lift_positive: p_lift_positive(&arms),
@@ -348,23 +358,27 @@ fn check(experiment: &Experiment) -> Result<(), MeasureError> {
 
 /// Chi-square check of two arm sizes against the planned share held out.
 pub fn sample_ratio(arms: Arms, holdout_share: Option<f64>) -> SampleRatio {
-    let p_value = holdout_share.map(|share| {
+    let chi_square = holdout_share.map(|share| {
         let counts = [arms.treated as f64, arms.holdout as f64];
-        sample_ratio_p(&counts, &[1.0 - share, share])
+        sample_ratio_chi(&counts, &[1.0 - share, share])
     });
-    SampleRatio { p_value, blocked: p_value.is_some_and(|p| p < SAMPLE_RATIO_LIMIT) }
+    let p_value = chi_square.map(|chi| chi_square_upper(chi, 1.0));
+    SampleRatio { chi_square, p_value, blocked: p_value.is_some_and(|p| p < SAMPLE_RATIO_LIMIT) }
 }
 
 /// Chi-square p-value of arm sizes against planned shares (of any total).
 pub fn sample_ratio_p(counts: &[f64], planned: &[f64]) -> f64 {
+    chi_square_upper(sample_ratio_chi(counts, planned), counts.len() as f64 - 1.0)
+}
+
+fn sample_ratio_chi(counts: &[f64], planned: &[f64]) -> f64 {
     let (total, parts): (f64, f64) = (counts.iter().sum(), planned.iter().sum());
-    let chi: f64 = counts
+    counts
         .iter()
         .zip(planned)
         .map(|(count, part)| {
             let expected = total * part / parts;
             (count - expected).powi(2) / expected
         })
-        .sum();
-    chi_square_upper(chi, counts.len() as f64 - 1.0)
+        .sum()
 }
