@@ -119,6 +119,7 @@ enum Command {
 /// Parses, runs, maps errors to exit codes.
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
+    leave_when_nobody_reads();
     setup::logging(&cli.global, matches!(cli.command, Command::Serve(_)));
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
@@ -135,6 +136,18 @@ pub fn main() -> ExitCode {
         Ok(exit) => exit.into(),
         Err(error) => exit::report(&error).into(),
     }
+}
+
+/// `… | head`: whoever read has seen enough, which is no error.
+fn leave_when_nobody_reads() {
+    let usual = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        let text = panic.payload_as_str().unwrap_or_default();
+        if text.starts_with("failed printing to std") && text.contains("Broken pipe") {
+            std::process::exit(0);
+        }
+        usual(panic);
+    }));
 }
 
 async fn run(cli: Cli) -> anyhow::Result<Exit> {

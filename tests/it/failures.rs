@@ -381,3 +381,19 @@ fn init_never_overwrites() {
     says(&binary::run(path, &["init"]), DONE, &["reveil.toml", "reveil check"]);
     says(&binary::run(path, &["init"]), USAGE, &["is there already", "hint"]);
 }
+
+/// `reveil … | head` and the like.
+#[test]
+fn a_reader_that_leaves_early_is_no_failure() {
+    let dir = tempfile::tempdir().unwrap();
+    let project = ["roi", "project", "--inactives", "1000", "--draws", "1000"];
+    for arguments in [&["openapi"][..], &["--help"], &project] {
+        let mut command = binary::command(dir.path(), arguments);
+        let mut child =
+            command.stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::piped()).spawn().unwrap();
+        drop(child.stdout.take());
+        let output = child.wait_with_output().unwrap();
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert_eq!((output.status.code(), &*said), (Some(DONE), ""), "{arguments:?}");
+    }
+}
