@@ -170,14 +170,14 @@ mod tests {
         let Credible { diff: [low, high], relative } = credible(&nothing, 0.05);
         assert!((low - (0.05_f64.sqrt() - 1.0)).abs() < 1e-5 && (low + high).abs() < 1e-6, "{low} {high}");
         assert_eq!(relative, None);
-        // Large arms: as the normal approximation.
+        // Large arms: as the normal approximation, but for the flat priors' own weight, one part in a hundred.
         let large = Arms { treated: 900_000, treated_buyers: 19_800, holdout: 100_000, holdout_buyers: 2_000 };
         let Credible { diff, relative } = credible(&large, 0.05);
         let wald = 1.96 * unpooled_variance(&large).sqrt();
-        assert!((diff[0] - (0.002 - wald)).abs() < 2e-6 && (diff[1] - (0.002 + wald)).abs() < 2e-6, "{diff:?}");
+        assert!((diff[0] - (0.002 - wald)).abs() < 2e-5 && (diff[1] - (0.002 + wald)).abs() < 2e-5, "{diff:?}");
         let log = log_ratio(&large, 0.05).unwrap();
         let relative = relative.unwrap();
-        assert!((relative[0] - log.low).abs() < 1e-3 && (relative[1] - log.high).abs() < 1e-3, "{relative:?}");
+        assert!((relative[0] - log.low).abs() < 2e-3 && (relative[1] - log.high).abs() < 2e-3, "{relative:?}");
     }
 
     #[test]
