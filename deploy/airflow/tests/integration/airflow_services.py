@@ -76,6 +76,14 @@ class AirflowServices:
             _signal_group(process, signal.SIGKILL)
             process.wait()
 
+    def let_go_of(self, run_id: str) -> bool:
+        """Whether the scheduler has heard that a task of the run has left its worker, as a deferred one does.
+
+        Airflow takes a task for lost that is resumed before that, and fails it; a worker takes up to 5 s to end.
+        """
+        log = (self.home / "scheduler.log").read_text(errors="replace")
+        return any("executor event with state success" in line and run_id in line for line in log.splitlines())
+
     def task_log(self, dag_id: str) -> str:
         return "\n".join(
             path.read_text(errors="replace") for path in (self.home / "logs").rglob("*.log*") if dag_id in str(path)
