@@ -84,6 +84,11 @@ class AirflowServices:
         log = (self.home / "scheduler.log").read_text(errors="replace")
         return any("executor event with state success" in line and run_id in line for line in log.splitlines())
 
+    def is_watched(self, run_id: str) -> bool:
+        """Whether the triggerer runs a trigger of the run's tasks: before, there is nothing that could cancel."""
+        logs = (self.home / "logs").glob(f"dag_id=*/run_id={run_id}/**/*.trigger.*.log")
+        return any(path.stat().st_size > 0 for path in logs)
+
     def task_log(self, dag_id: str) -> str:
         return "\n".join(
             path.read_text(errors="replace") for path in (self.home / "logs").rglob("*.log*") if dag_id in str(path)

@@ -104,8 +104,7 @@ def test_killing_a_deferred_task_cancels_the_run(daemon, services):
     run_id = trigger("check_triggerer", DAY.replace(day=17))
     wait_for_state("check_triggerer", run_id, "sync", "deferred")
     started = latest_run(daemon, known)
-    # Not before the triggerer has it: a trigger that never ran has nothing to cancel with.
-    wait_until(lambda: "starting" in services.task_log("check_triggerer") or triggerer_has_it(run_id), "it is watched")
+    wait_until(lambda: services.is_watched(run_id), "the triggerer watches the run")
     mark_failed("check_triggerer", run_id, "sync")
     wait_until(lambda: daemon.run(started["id"])["state"] == "cancelled", "the run is cancelled", 120)
     assert task("check_triggerer", run_id, "sync").state == "failed"
@@ -133,6 +132,7 @@ def test_a_run_that_waits_for_earlier_verdicts_goes_on_and_can_be_killed(daemon,
     run_id = trigger("check_triggerer", DAY.replace(month=4))
     started = wait_until(lambda: latest_run(daemon, known), "a run was asked for")["id"]
     wait_until(lambda: waits_for_google(daemon, started), "the run waits for the verdicts")
+    wait_until(lambda: services.is_watched(run_id), "the triggerer watches the run")
     assert task("check_triggerer", run_id, "sync").state == "deferred"
     mark_failed("check_triggerer", run_id, "sync")
     wait_until(lambda: daemon.run(started)["state"] == "cancelled", "the run is cancelled", 120)
@@ -176,16 +176,6 @@ def test_a_dry_run_that_only_a_template_knows_of_starts_no_dag(daemon, services)
     with create_session() as session:
         sources = {dag_id for (dag_id,) in session.query(Event.source_dag_id)}
     assert "check_dry_run" not in sources and "check_deferred" in sources
-
-
-def triggerer_has_it(run_id):
-    from airflow.models.trigger import Trigger
-    from airflow.utils.session import create_session
-
-    instance = task("check_triggerer", run_id, "sync")
-    with create_session() as session:
-        row = session.query(Trigger.triggerer_id).filter_by(id=instance.trigger_id).first()
-        return row and row[0]
 
 
 def test_a_worker_that_dies_finds_its_run_again(daemon, services):
