@@ -152,7 +152,7 @@ impl Daemon {
         now: DateTime<Utc>,
     ) -> Result<bool, StoreError> {
         if matches!(entry.catch_up, CatchUp::None | CatchUp::Latest) && self.is_waiting(entry).await? {
-            // The one before has not even begun: it will see everything this one would.
+            // The one before has not begun, or waits for a platform: when it goes on it reads the warehouse anew.
             info!(schedule = entry.key, "Left a due time out: the run before still waits");
             self.metrics().missed.get_or_create(&KindLabel { kind: entry.kind() }).inc();
             return self.store().plan_schedule(&entry.key, Some(due), next).await;

@@ -200,6 +200,30 @@ mod tests {
         }
     }
 
+    /// Of two types of one name the document would show one, and answers of the other would not fit it.
+    #[test]
+    fn no_two_types_share_a_name() {
+        let derived = regex_lite::Regex::new(
+            r"derive\([^)]*ToSchema[^)]*\)\](?:\s*#\[[^\n]*|\s*///[^\n]*)*\s*pub (?:struct|enum) (\w+)",
+        );
+        let (derived, mut seen) = (derived.unwrap(), std::collections::BTreeMap::new());
+        let mut folders = vec![std::path::PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/src"))];
+        while let Some(folder) = folders.pop() {
+            for entry in std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()) {
+                if entry.is_dir() {
+                    folders.push(entry);
+                } else if entry.extension().is_some_and(|extension| extension == "rs") {
+                    let text = std::fs::read_to_string(&entry).unwrap();
+                    for found in derived.captures_iter(&text) {
+                        let other = seen.insert(found[1].to_owned(), entry.clone());
+                        assert_eq!(other, None, "{} is in {} too", &found[1], entry.display());
+                    }
+                }
+            }
+        }
+        assert!(seen.len() > 50, "{seen:?}");
+    }
+
     /// A keyword that nothing checks would be a promise not kept.
     #[test]
     fn every_keyword_of_a_request_is_checked() {

@@ -111,7 +111,9 @@ impl Delivery<'_> {
             .iter()
             .find(|prepared| prepared.name == self.destination.name)
             .expect("every destination of the run was prepared");
-        let earlier = if self.earlier.is_some() { self.confirm(report).await? } else { self.confirm_earlier().await? };
+        // Verdicts are about this run's own uploads once it has made any.
+        let earlier =
+            if report.before.requests > 0 { self.confirm(report).await? } else { self.confirm_earlier().await? };
         if earlier.pending > 0 {
             let waiting =
                 format!("{} of an earlier run; nothing new is sent until it has", undecided(earlier.pending_members));

@@ -17,8 +17,8 @@ use crate::store::model::{DestinationRun, Run, RunState};
 /// Where to look for the run that sent.
 const MOST_RUNS: u32 = 50;
 
-/// Writes verdicts into the latest run that used the destination, with the reading they allow. The inner error is the
-/// platform's, which could not be read; the verdicts are kept all the same.
+/// Writes verdicts into the latest run that sent something to the destination, with the reading they allow. The inner
+/// error is the platform's, which could not be read; the verdicts are kept all the same.
 ///
 /// # Errors
 /// The state's, the ledger's.
@@ -45,7 +45,8 @@ pub(super) async fn note_late(
     Ok(Ok(()))
 }
 
-/// The destination's part of its latest run.
+/// The destination's part of the latest run that sent something: nothing is sent on top of what is undecided, so all
+/// verdicts are about that one. A run that only waited sent nothing.
 async fn last_part(
     store: &Store,
     audience: &str,
@@ -53,7 +54,8 @@ async fn last_part(
 ) -> Result<Option<(Run, DestinationRun)>, SyncError> {
     for run in store.runs(Some(audience), MOST_RUNS).await? {
         let parts = store.destination_runs(&run.id).await?;
-        if let Some(part) = parts.into_iter().find(|part| part.destination == destination) {
+        let sent = |part: &DestinationRun| part.counts["requests"].as_u64() > Some(0);
+        if let Some(part) = parts.into_iter().find(|part| part.destination == destination && sent(part)) {
             return Ok(Some((run, part)));
         }
     }

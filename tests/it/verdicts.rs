@@ -139,6 +139,29 @@ fn what_is_refused_late_counts_for_the_run_that_sent_it() {
 }
 
 #[test]
+fn what_is_refused_late_does_not_count_for_a_run_that_waits() {
+    let mut shop = slow_shop();
+    let served = Served::start(&shop);
+    shop.world().set_faults("google.members.ingest:partial=0.3".parse().unwrap());
+    let first = queue_run(&shop);
+    served.until("all is sent and undecided", || run(&shop, &first)["state"] == "pending");
+    shop.world().set_faults(Faults::NONE);
+    shop.change(30);
+    shop.write_warehouse();
+    let queued = shop.reveil(&["sync", "--queue", "--fail-on-reject-ratio", "0.01"]).expect(0);
+    let second = queued.stdout.trim().to_owned();
+    served.until("the second run waits", || is_waiting(&run(&shop, &second)));
+    pass_hours(&shop, &served, &second);
+    let refused = |id: &str| {
+        let counts = part(&run(&shop, id), "google")["counts"].clone();
+        let named: u64 = counts["rejected"].as_object().expect("reasons").values().filter_map(Value::as_u64).sum();
+        named + counts["rejected_unnamed"].as_u64().expect("a number")
+    };
+    assert!(refused(&first) > 0);
+    assert_eq!(refused(&second), 0);
+}
+
+#[test]
 fn a_command_that_cannot_send_says_so_and_the_next_one_does() {
     let mut shop = slow_shop();
     let sync = |shop: &Shop| {

@@ -16,13 +16,15 @@ use crate::erasure;
 use crate::store::claims::Claim;
 use crate::store::health::DestinationHealth;
 use crate::store::jobs::{Job, NewJob};
-use crate::store::model::RunKind;
+use crate::store::model::{Run, RunKind};
 use crate::sync::error::is_passing;
 use crate::sync::refresh::Refreshed;
 use crate::sync::{Engine, Silent, Stop};
 use crate::telemetry::metrics::DestinationLabel;
 use crate::transport::retry::RetryPolicy;
 
+/// Among so many runs of an audience those are found that wait.
+const MOST_RUNS: u32 = 20;
 /// Who asks for runs that send again what a platform has failed.
 const SENT_AGAIN: &str = "verdict";
 
@@ -86,10 +88,16 @@ impl Daemon {
     /// The platform took uploads and then applied nothing of them: what is missing is not left to the next schedule.
     /// Once; when that fails too, people are told by its run.
     async fn send_again(&self, engine: &Engine, audience: &str, failed: u64) -> anyhow::Result<()> {
-        let runs = engine.store.runs(Some(audience), 1).await?;
-        let latest = runs.first().filter(|run| run.state.is_over());
+        let options = |run: &Run| serde_json::from_value::<RunOptions>(run.options.clone()).unwrap_or_default();
+        let mut runs = engine.store.runs(Some(audience), MOST_RUNS).await?;
+        runs.retain(|run| !options(run).dry_run);
+        let latest = runs.iter().find(|run| run.state.is_over());
         if let Some(run) = latest {
             self.alert_on_run(run, None).await;
+        }
+        if runs.iter().any(|run| !run.state.is_over() && options(run).destinations.is_empty()) {
+            info!(audience, failed, "The platform failed uploads it had taken; a run that waits sends them again");
+            return Ok(());
         }
         if latest.is_some_and(|run| run.requested_by == SENT_AGAIN) {
             warn!(audience, failed, "The platform has failed uploads that were sent again");
