@@ -3,6 +3,7 @@
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use super::measure::sequential::Looks;
 use super::special::{normal_cdf, normal_quantile};
 
 /// A holdout to be judged.
@@ -70,6 +71,8 @@ pub struct HoldoutJudgement {
     pub answers: bool,
     /// What would help; absent when the test answers.
     pub remedies: Option<Remedies>,
+    /// What looking early does; absent when only the end is looked at.
+    pub looks: Option<Looks>,
     /// All of it in words.
     pub sentence: String,
 }
@@ -156,6 +159,7 @@ impl HoldoutPlan {
             expected_power,
             answers,
             remedies,
+            looks: None,
             sentence: String::new(),
         };
         judgement.sentence = self.sentence(&judgement);

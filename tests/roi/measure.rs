@@ -9,6 +9,7 @@ use reveil::roi::{
         sequential::{always_valid, obrien_fleming, planned_tau2},
     },
     plan::HoldoutPlan,
+    request::PlanHoldoutRequest,
 };
 use serde_json::Value;
 
@@ -222,6 +223,18 @@ fn obrien_fleming_boundaries_match() {
     assert!(four.iter().zip(digits).all(|(got, want)| (got - want).abs() < 1e-6), "{four:?}");
 }
 
+/// The golden rates are counted over simulated tests, how many is not told; ours are integrated.
+#[test]
+fn looking_ten_times_raises_false_alarms_as_the_golden_says() {
+    let golden = golden("experiment")["peeking_10_equal_looks_AA"].clone();
+    let asked = serde_json::json!({"population": 100_000, "base_rate": "2%", "looks": 10});
+    let asked: PlanHoldoutRequest = serde_json::from_value(asked).unwrap();
+    let looks = asked.answer().unwrap().looks.unwrap();
+    println!("{looks:?}");
+    assert!((looks.false_alarms_plain - number(&golden, "/naive")).abs() < 5e-4, "{looks:?}");
+    assert!((looks.false_alarms_always_valid - number(&golden, "/always_valid")).abs() < 5e-4, "{looks:?}");
+}
+
 #[test]
 fn detectable_effects_match() {
     let g = golden("experiment");
@@ -257,6 +270,7 @@ fn check_welch(name: &str, got: &Welch, want: &Value, tolerance: f64) {
         ("df", got.degrees),
         ("p_two_sided", got.p_value),
         ("incremental_in_treated", got.incremental_total),
+        ("rel_lift", got.relative.expect("the holdout bought")),
     ] {
         close(&format!("{name} {key}"), value, number(want, &format!("/{key}")), tolerance);
     }

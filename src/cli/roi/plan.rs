@@ -41,6 +41,13 @@ fn page(out: &mut dyn Write, plan: &HoldoutPlan, judged: &HoldoutJudgement) -> a
         "false alarms accepted / wanted chance",
         format!("{} / {}", text::percent(plan.alpha), text::percent(plan.power)),
     )?;
+    let Some(looks) = &judged.looks else { return Ok(()) };
+    line(&format!("false alarms in {} looks, each read by itself", looks.looks), text::percent(looks.false_alarms_plain))?;
+    line("the same, with always-valid intervals", text::percent(looks.false_alarms_always_valid))?;
+    line("the same, with boundaries planned beforehand", text::percent(looks.false_alarms_planned))?;
+    let boundaries: Vec<String> = looks.boundaries_z.iter().map(|z| format!("{z:.3}")).collect();
+    writeln!(out)?;
+    text::paragraph(out, &format!("Those boundaries, |z| at each look (O'Brien-Fleming): {}.", boundaries.join(", ")))?;
     Ok(())
 }
 
@@ -67,6 +74,9 @@ mod tests {
         let page = printed("plan-holdout --population 100000 --holdout 10% --base-rate 2%").unwrap();
         fits(&page);
         assert!(page.contains("pool refreshes"));
+        let looks = printed("plan-holdout --population 100000 --holdout 10% --base-rate 2% --looks 5").unwrap();
+        fits(&looks);
+        assert!(looks.contains("4.877, 3.357, 2.680, 2.290, 2.031") && looks.contains("14 %"), "{looks}");
         assert!(
             printed("plan-holdout --population 100000 --holdout 0 --base-rate 2%")
                 .unwrap_err()

@@ -90,7 +90,9 @@ pub struct Welch {
     pub mean_holdout: f64,
     /// Difference per person.
     pub diff: f64,
-    /// Its standard error.
+    /// The same over the holdout's mean; absent when that is not above zero.
+    pub relative: Option<f64>,
+    /// Standard error of the difference.
     pub standard_error: f64,
     /// t statistic.
     pub t: f64,
@@ -123,6 +125,7 @@ pub fn welch(treated: &ArmMoments, holdout: &ArmMoments, alpha: f64) -> Option<W
         mean_treated: treated.mean_y,
         mean_holdout: holdout.mean_y,
         diff,
+        relative: (holdout.mean_y > 0.0).then(|| diff / holdout.mean_y),
         standard_error,
         t,
         degrees,

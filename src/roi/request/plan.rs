@@ -10,6 +10,7 @@ use super::{
 use crate::roi::{
     Field, InputError, Inputs,
     funnel::{reach_share, share_of_full_lift},
+    measure::sequential::{Looks, MAX_LOOKS},
     plan::{HoldoutJudgement, HoldoutPlan},
 };
 
@@ -62,6 +63,10 @@ pub struct PlanHoldoutRequest {
     #[arg(long, default_value = "60")]
     #[serde(default = "sixty")]
     pub window_days: Number,
+    /// Looks at equal distances, the last at the end: what they do to false alarms, and the boundaries that allow for them
+    #[arg(long, value_name = "NUMBER")]
+    #[schema(minimum = 1, maximum = 50)]
+    pub looks: Option<u8>,
 }
 
 fn tenth() -> Number {
@@ -122,7 +127,15 @@ impl PlanHoldoutRequest {
     /// # Errors
     /// A value out of range.
     pub fn answer(&self) -> Result<HoldoutJudgement, RequestError> {
-        Ok(self.plan()?.judge()?)
+        let plan = self.plan()?;
+        let mut judgement = plan.judge()?;
+        if let Some(looks) = self.looks.map(usize::from) {
+            if looks == 0 || looks > MAX_LOOKS {
+                return Err(InputError::Range { name: "looks", value: looks.to_string(), expected: "from 1 to 50" }.into());
+            }
+            judgement.looks = Some(Looks::at(looks, plan.alpha));
+        }
+        Ok(judgement)
     }
 }
 
@@ -144,6 +157,12 @@ mod tests {
         assert!((often.plan().unwrap().reached - 0.62 * 0.9).abs() < 1e-6, "everybody served sees one");
         let never = PlanHoldoutRequest { views: Some(Number(0.0)), ..asked.clone() };
         assert_eq!(never.answer().unwrap_err().field(), Some("views"));
+        let looked = PlanHoldoutRequest { looks: Some(10), ..asked.clone() }.answer().unwrap().looks.unwrap();
+        assert!((looked.boundaries_z.len() == 10) && (looked.false_alarms_plain - 0.193).abs() < 6e-4, "{looked:?}");
+        for looks in [0, 51] {
+            let wrong = PlanHoldoutRequest { looks: Some(looks), ..asked.clone() };
+            assert_eq!(wrong.answer().unwrap_err().field(), Some("looks"));
+        }
         let unknown = json!({"population": 1000, "base_rate": 0.02, "base-rate": 0.02});
         assert!(serde_json::from_value::<PlanHoldoutRequest>(unknown).is_err());
     }
