@@ -44,6 +44,9 @@ fn goldens(file: &Path, set: &str, as_of: &str) {
     assert_eq!(inactive(file, "personal_cadence = { k = 2, fallback = 180 }", as_of), cadence.as_u64().unwrap());
     let high = &numbers[format!("{set}_rfm")]["reconquer_r<=2_f>=4_m>=4"];
     assert_eq!(inactive(file, r#"{"rfm_matrix":{"preset":"high_value"}}"#, as_of), high.as_u64().unwrap());
+    rhythm(file, &numbers[format!("{set}_cadence")], as_of);
+    let sum = places(file, as_of).iter().fold(0, |sum, (id, cell)| (sum + id * cell) % 1_000_000_007);
+    assert_eq!(sum, numbers[format!("{set}_rfm")]["checksum_sum_cid_times_rfm_mod_1000000007"].as_u64().unwrap());
     let alive = &golden("p_alive.json")[set];
     for (key, model) in [("mbgnbd", "mbg"), ("bgnbd", "bg")] {
         let wanted = alive[key]["count_palive_lt"]["0.5"].as_u64().unwrap();
@@ -52,6 +55,45 @@ fn goldens(file: &Path, set: &str, as_of: &str) {
         let given = format!("p_alive = {{ model = \"{model}\", theta = {}, p = 0.5 }}", alive[key]["r_alpha_a_b"]);
         assert_eq!(inactive(file, &given, as_of), wanted, "{model} given");
     }
+}
+
+fn rhythm(file: &Path, wanted: &Value, as_of: &str) {
+    let base = ["segment", "cadence", "--orders", file.to_str().unwrap(), "--as-of", as_of, "--k"];
+    for k in ["2", "3"] {
+        let found = json(&[&base[..], &[k, "--json"]].concat());
+        assert_eq!(found["with_rhythm"], wanted["with_personal_gap"]);
+        assert_eq!(found["gap_days"]["p50"], wanted["median_of_median_gaps_days"]);
+        for (ours, key) in [
+            ("inactive", "inactive_total"),
+            ("inactive_by_rhythm", "by_personal_rule"),
+            ("inactive_by_fallback", "by_fallback"),
+            ("noticed_earlier", "active_by_fixed_fallback_but_late_by_cadence"),
+            ("left_alone", "inactive_by_fixed_fallback_but_on_cadence"),
+        ] {
+            assert_eq!(found[ours], wanted[format!("k={k}")][key], "k={k} {key}");
+        }
+    }
+}
+
+/// Everybody's id and cell, as `segment rfm --out` writes them.
+fn places(file: &Path, as_of: &str) -> Vec<(u64, u64)> {
+    use std::os::unix::fs::PermissionsExt as _;
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("places.csv");
+    let [file, path] = [file, &out].map(|path| path.to_str().unwrap());
+    let told = text(&["segment", "rfm", "--orders", file, "--as-of", as_of, "--out", path]);
+    assert!(told.contains(path), "{told}");
+    assert_eq!(out.metadata().unwrap().permissions().mode() & 0o777, 0o600);
+    let written: Vec<_> = folder.path().read_dir().unwrap().collect();
+    assert_eq!(written.len(), 1, "{written:?}");
+    let text = std::fs::read_to_string(&out).unwrap();
+    let mut lines = text.lines();
+    assert_eq!(lines.next(), Some("customer_id,r,f,m,win_back"));
+    let number = |cell: &str| cell.parse::<u64>().unwrap();
+    lines
+        .map(|line| line.split(',').collect::<Vec<_>>())
+        .map(|it| (number(it[0]), number(&it[1..4].concat())))
+        .collect()
 }
 
 #[test]

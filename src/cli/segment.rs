@@ -1,6 +1,10 @@
 //! `reveil segment`: who is inactive.
 
+mod cadence;
 mod figures;
+mod list;
+mod matrix;
+mod purge;
 
 use std::io::{BufWriter, Write as _};
 use std::path::{Path, PathBuf};
@@ -11,7 +15,10 @@ use clap::{Args, Subcommand};
 use reveil_sdk::IdentifierKind;
 use reveil_sdk::identifier::mask;
 
-use self::figures::{CompareArgs, ExplainArgs, PurgeArgs, RfmArgs};
+use self::cadence::CadenceArgs;
+use self::figures::{CompareArgs, ExplainArgs};
+use self::matrix::RfmArgs;
+use self::purge::PurgeArgs;
 use super::exit::{CliError, Exit};
 use super::setup::{Global, audience_key, instant, load, print_json};
 use super::table::{Align, Table, count};
@@ -35,6 +42,8 @@ pub enum SegmentCommand {
     Compare(CompareArgs),
     /// The matrix of recency, frequency and value (or opens, or clicks)
     Rfm(RfmArgs),
+    /// How often customers buy, and what a limit by their own rhythm changes
+    Cadence(CadenceArgs),
     /// Who is really lost: customer ids for a file, to be purged
     Purge(PurgeArgs),
 }
@@ -84,8 +93,9 @@ pub async fn run(global: &Global, command: SegmentCommand) -> anyhow::Result<Exi
         SegmentCommand::Preview(args) => preview(global, args).await,
         SegmentCommand::Explain(args) => figures::explain(global, args).await,
         SegmentCommand::Compare(args) => figures::compare(global, args).await,
-        SegmentCommand::Rfm(args) => figures::rfm(global, args).await,
-        SegmentCommand::Purge(args) => figures::purge(global, args).await,
+        SegmentCommand::Rfm(args) => matrix::rfm(global, args).await,
+        SegmentCommand::Cadence(args) => cadence::cadence(global, args).await,
+        SegmentCommand::Purge(args) => purge::purge(global, args).await,
     }
 }
 

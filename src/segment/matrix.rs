@@ -95,3 +95,42 @@ pub async fn matrix(
         cells,
     })
 }
+
+/// One customer's place in the matrix.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Score<'a> {
+    pub customer_id: &'a str,
+    pub r: i64,
+    pub f: i64,
+    /// `None` where the variant has no third axis.
+    pub m: Option<i64>,
+    pub win_back: bool,
+}
+
+/// Hands everybody's place to `take`, the worst cells first.
+///
+/// # Errors
+/// As [`matrix`], and whatever `take` returns.
+pub async fn scores<E: From<Error>>(
+    source: &dyn Source,
+    warehouse: &WarehouseConfig,
+    matrix: &RfmMatrix,
+    as_of: DateTime<Utc>,
+    mut take: impl FnMut(Score<'_>) -> std::result::Result<(), E>,
+) -> std::result::Result<(), E> {
+    let mut stream = source.query(&super::sql::scores_query(warehouse, matrix, as_of, source.dialect())?).await?;
+    let money = matrix.variant == RfmVariant::Rfm;
+    while let Some(batch) = stream.next().await {
+        let batch = batch?;
+        let columns = Columns::new(&batch);
+        for row in 0..columns.rows() {
+            let number = |name| columns.get(name).and_then(|values| values.i64(row));
+            let id = columns.get("customer_id").and_then(|values| values.string(row));
+            let ([Some(r), Some(f), Some(m), Some(gone)], Some(id)) = (["r", "f", "m", "gone"].map(number), id) else {
+                return Err(Error::new(ErrorKind::Other, "the warehouse returned no numbers for the matrix").into());
+            };
+            take(Score { customer_id: &id, r, f, m: money.then_some(m), win_back: gone == 1 })?;
+        }
+    }
+    Ok(())
+}

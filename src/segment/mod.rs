@@ -1,6 +1,7 @@
 //! Segments: who is inactive, as SQL the warehouse runs, and the figures about them.
 
 mod alive;
+mod cadence;
 pub mod compare;
 mod matrix;
 mod resolve;
@@ -14,7 +15,8 @@ use chrono::{DateTime, Utc};
 use serde::Serialize;
 
 pub use self::alive::{FittedModel, Settled, settle};
-pub use self::matrix::{Cell, Matrix, matrix};
+pub use self::cadence::{Cadence, GapDays, cadence};
+pub use self::matrix::{Cell, Matrix, Score, matrix, scores};
 pub use self::resolve::resolve;
 use crate::config::audience_inactive::Inactive;
 use crate::config::warehouse::{EventsMapping, Field, ListFile, TimeForm, ValueUnit, WarehouseConfig};

@@ -42,7 +42,10 @@ fn page(out: &mut dyn Write, plan: &HoldoutPlan, judged: &HoldoutJudgement) -> a
         format!("{} / {}", text::percent(plan.alpha), text::percent(plan.power)),
     )?;
     let Some(looks) = &judged.looks else { return Ok(()) };
-    line(&format!("false alarms in {} looks, each read by itself", looks.looks), text::percent(looks.false_alarms_plain))?;
+    line(
+        &format!("false alarms in {} looks, each read by itself", looks.looks),
+        text::percent(looks.false_alarms_plain),
+    )?;
     line("the same, with always-valid intervals", text::percent(looks.false_alarms_always_valid))?;
     line("the same, with boundaries planned beforehand", text::percent(looks.false_alarms_planned))?;
     let boundaries: Vec<String> = looks.boundaries_z.iter().map(|z| format!("{z:.3}")).collect();

@@ -1,35 +1,32 @@
-//! Figures about segments: one customer explained, definitions compared, the matrix, who is lost.
+//! Figures about segments: one customer explained, definitions compared.
 
-use std::io::Write as _;
 use std::path::PathBuf;
 
-use anyhow::Context as _;
 use chrono::{DateTime, Duration, Utc};
-use clap::{Args, ValueEnum};
+use clap::Args;
 use serde::Serialize;
 
 use super::parse_definition;
 use crate::cli::exit::{CliError, Exit};
 use crate::cli::setup::{Global, audience_key, instant, load, print_json};
 use crate::cli::table::{Align, Table, count, percent, share};
-use crate::config::audience_inactive::{RfmMatrix, RfmVariant};
-use crate::config::{Inactive, WarehouseConfig};
+use crate::config::WarehouseConfig;
 use crate::segment::compare::{Candidate, Comparison, presets};
-use crate::segment::{self, Matrix, open_events_csv};
-use crate::warehouse::{self, Columns, Source};
+use crate::segment::{self, open_events_csv};
+use crate::warehouse::{self, Source};
 
 /// Where the events are.
 #[derive(Debug, Args)]
-struct Data {
+pub(super) struct Data {
     /// Read this CSV of events (customer_id, ts, kind, value) instead of a configured warehouse
     #[arg(long, value_name = "FILE.csv")]
     orders: Option<PathBuf>,
     /// As of this date or instant; default now
     #[arg(long, value_parser = instant, value_name = "DATE")]
-    as_of: Option<DateTime<Utc>>,
+    pub(super) as_of: Option<DateTime<Utc>>,
     /// One JSON document
     #[arg(long)]
-    json: bool,
+    pub(super) json: bool,
 }
 
 /// See [`super::SegmentCommand::Explain`].
@@ -65,50 +62,8 @@ pub struct CompareArgs {
     data: Data,
 }
 
-/// See [`super::SegmentCommand::Rfm`].
-#[derive(Debug, Args)]
-pub struct RfmArgs {
-    /// What is counted: purchases, opens or clicks
-    #[arg(long, value_enum, default_value_t = Variant::Rfm)]
-    variant: Variant,
-    /// Equal groups per axis
-    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(2..=100))]
-    bins: u32,
-    /// Limits, bins and period from this definition: 'rfm_matrix = { … }'
-    #[arg(long, value_name = "DEFINITION", conflicts_with_all = ["variant", "bins", "period_days"])]
-    inactive: Option<String>,
-    /// To win back is who was active before this many days and not since
-    #[arg(long, default_value_t = 365, value_name = "DAYS", value_parser = clap::value_parser!(u32).range(1..=36_500))]
-    period_days: u32,
-    #[command(flatten)]
-    data: Data,
-}
-
-#[derive(Debug, Clone, Copy, ValueEnum)]
-enum Variant {
-    Rfm,
-    Rfo,
-    Rfc,
-}
-
-/// See [`super::SegmentCommand::Purge`].
-#[derive(Debug, Args)]
-pub struct PurgeArgs {
-    /// The audience; may be left out when there is only one
-    audience: Option<String>,
-    /// Write the customer ids here, readable by you only
-    #[arg(long, value_name = "FILE")]
-    out: PathBuf,
-    /// As of this date or instant; default now
-    #[arg(long, value_parser = instant, value_name = "DATE")]
-    as_of: Option<DateTime<Utc>>,
-    /// The counts as one JSON document
-    #[arg(long)]
-    json: bool,
-}
-
 /// The events file, or the configured warehouse with its column types settled.
-async fn open(global: &Global, data: &Data) -> anyhow::Result<(Box<dyn Source>, WarehouseConfig)> {
+pub(super) async fn open(global: &Global, data: &Data) -> anyhow::Result<(Box<dyn Source>, WarehouseConfig)> {
     if let Some(file) = &data.orders {
         super::given_file(file)?;
         let (source, mapping) = open_events_csv(file).await?;
@@ -303,148 +258,4 @@ fn comparison_text(comparison: &Comparison) -> String {
         text.push_str(&format!("warning: {warning}\n"));
     }
     text
-}
-
-pub(super) async fn rfm(global: &Global, args: RfmArgs) -> anyhow::Result<Exit> {
-    let as_of = args.data.as_of.unwrap_or_else(Utc::now);
-    let definition = match &args.inactive {
-        Some(text) => match parse_definition(text)? {
-            Inactive::RfmMatrix(matrix) => matrix,
-            other => {
-                return Err(CliError::new(Exit::Usage, format!("--inactive is `{}`, not a matrix", other.name()))
-                    .hint("for example 'rfm_matrix = { bins = 3, preset = \"win_back\" }'")
-                    .into());
-            }
-        },
-        None => RfmMatrix {
-            bins: args.bins,
-            variant: match args.variant {
-                Variant::Rfm => RfmVariant::Rfm,
-                Variant::Rfo => RfmVariant::Rfo,
-                Variant::Rfc => RfmVariant::Rfc,
-            },
-            period_days: args.period_days,
-            ..RfmMatrix::default()
-        },
-    };
-    let (source, mapping) = open(global, &args.data).await?;
-    let matrix = segment::matrix(&*source, &mapping, &definition, as_of).await?;
-    if args.data.json {
-        print_json(&matrix)?;
-    } else {
-        print!("{}", matrix_text(&matrix));
-    }
-    Ok(Exit::Done)
-}
-
-fn matrix_text(matrix: &Matrix) -> String {
-    let (title, thing) = match matrix.variant {
-        RfmVariant::Rfm => ("RFM", "purchase"),
-        RfmVariant::Rfo => ("RFO", "open"),
-        RfmVariant::Rfc => ("RFC", "click"),
-    };
-    let mut text = format!(
-        "{title} matrix of {} customers as of {}: recency down (R{} the latest {thing}), frequency across\n",
-        count(matrix.customers),
-        matrix.as_of.format("%Y-%m-%d"),
-        matrix.groups[0]
-    );
-    let heads: Vec<String> = (1..=matrix.groups[1]).map(|f| format!("F{f}")).collect();
-    let mut columns = vec![("", Align::Left)];
-    columns.extend(heads.iter().map(|head| (head.as_str(), Align::Right)));
-    columns.push(("all", Align::Right));
-    let mut table = Table::new(&columns);
-    for r in (1..=matrix.groups[0]).rev() {
-        let mut row = vec![format!("R{r}")];
-        let mut sum = 0;
-        for f in 1..=matrix.groups[1] {
-            let customers = matrix.cell(r, f).0;
-            sum += customers;
-            row.push(format!("{}{}", count(customers), if matrix.is_win_back(r, f) { " *" } else { "  " }));
-        }
-        row.push(count(sum));
-        table.row(row);
-    }
-    text.push_str(&table.render(2));
-    text.push_str(&format!(
-        "* to win back (\u{ab} \u{e0} reconqu\u{e9}rir \u{bb}): most of the cell had a {thing} before the last {} days and none since; {} customers in all ({})\n",
-        matrix.period_days,
-        count(matrix.win_back),
-        share(matrix.win_back, matrix.customers)
-    ));
-    if let Some(high) = matrix.high_value {
-        let value = if matrix.variant == RfmVariant::Rfm { ", M4-5" } else { "" };
-        text.push_str(&format!("  Of high value and silent (R1-2, F4-5{value}): {} customers\n", count(high)));
-    }
-    text
-}
-
-#[derive(Serialize)]
-struct Purged {
-    audience: String,
-    as_of: DateTime<Utc>,
-    inactive: u64,
-    lost: u64,
-    file: PathBuf,
-}
-
-pub(super) async fn purge(global: &Global, args: PurgeArgs) -> anyhow::Result<Exit> {
-    let (config, _) = load(global)?;
-    let key = audience_key(&config, args.audience.as_deref())?;
-    let Some(lost) = &config.lost else {
-        return Err(CliError::new(Exit::Usage, "the configuration does not say who is lost")
-            .hint("add [lost] with after_campaigns = 2 and quiet_days = 30, and map [warehouse.deliveries]")
-            .into());
-    };
-    let as_of = args.as_of.unwrap_or_else(Utc::now);
-    let source = warehouse::open(&config.warehouse).await?;
-    let mapping = segment::resolve(&*source, &config.warehouse).await?;
-    let definition = segment::settle(&*source, &mapping, &config.audience(&key)?.inactive, as_of).await?.definition;
-    let sql = segment::sql::sync_query(&mapping, &definition, as_of, source.dialect(), Some(lost))?;
-    let mut batches = source.query(&sql).await?;
-    let shown = args.out.display().to_string();
-    let fail = || format!("{shown} cannot be written");
-    let mut out = csv::Writer::from_writer(private_file(&args.out).with_context(fail)?);
-    out.write_record(["customer_id"]).with_context(fail)?;
-    let mut purged = Purged { audience: key, as_of, inactive: 0, lost: 0, file: args.out.clone() };
-    while let Some(batch) = batches.next().await {
-        let batch = batch?;
-        let columns = Columns::new(&batch);
-        let (Some(id), Some(state), Some(is_lost)) =
-            (columns.get("customer_id"), columns.get("state"), columns.get("lost"))
-        else {
-            anyhow::bail!("the warehouse returned no column of the segment");
-        };
-        for row in 0..columns.rows() {
-            if state.borrowed(row) != Some("inactive") {
-                continue;
-            }
-            purged.inactive += 1;
-            if is_lost.bool(row) == Some(true) {
-                purged.lost += 1;
-                out.write_record([id.string(row).unwrap_or_default()]).with_context(fail)?;
-            }
-        }
-    }
-    out.flush().with_context(fail)?;
-    if args.json {
-        print_json(&purged)?;
-    } else {
-        println!(
-            "{} of {} inactive customers are lost: {} campaigns or more, each {} days old, and nothing since. Their ids are in {shown}.",
-            count(purged.lost),
-            count(purged.inactive),
-            lost.after_campaigns,
-            lost.quiet_days
-        );
-    }
-    Ok(Exit::Done)
-}
-
-/// A file that only its owner can read.
-fn private_file(path: &std::path::Path) -> std::io::Result<std::fs::File> {
-    use std::os::unix::fs::OpenOptionsExt as _;
-    let mut file = std::fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path)?;
-    file.flush()?;
-    Ok(file)
 }

@@ -172,7 +172,10 @@ mod tests {
     #[test]
     fn looks_add_up_false_alarms() {
         let one = Looks::at(1, 0.05);
-        assert!((one.false_alarms_plain - 0.05).abs() < 1e-9 && (one.false_alarms_planned - 0.05).abs() < 1e-9, "{one:?}");
+        assert!(
+            (one.false_alarms_plain - 0.05).abs() < 1e-9 && (one.false_alarms_planned - 0.05).abs() < 1e-9,
+            "{one:?}"
+        );
         // Armitage, McPherson, Rowe (1969), table 2.
         for (looks, published) in [(2, 0.083), (5, 0.142), (10, 0.193), (20, 0.248), (50, 0.320)] {
             let found = Looks::at(looks, 0.05);

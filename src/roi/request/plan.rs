@@ -131,7 +131,9 @@ impl PlanHoldoutRequest {
         let mut judgement = plan.judge()?;
         if let Some(looks) = self.looks.map(usize::from) {
             if looks == 0 || looks > MAX_LOOKS {
-                return Err(InputError::Range { name: "looks", value: looks.to_string(), expected: "from 1 to 50" }.into());
+                return Err(
+                    InputError::Range { name: "looks", value: looks.to_string(), expected: "from 1 to 50" }.into()
+                );
             }
             judgement.looks = Some(Looks::at(looks, plan.alpha));
         }

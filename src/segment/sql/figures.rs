@@ -4,7 +4,7 @@ use chrono::{DateTime, SubsecRound, Utc};
 
 use super::events::EventQueries;
 use super::{Also, BaseOptions, Query};
-use crate::config::audience_inactive::{Inactive, RfmMatrix};
+use crate::config::audience_inactive::{Inactive, PersonalCadence, RfmMatrix};
 use crate::config::lost::LostConfig;
 use crate::config::warehouse::{Dialect, WarehouseConfig};
 use crate::warehouse::{Error, Result};
@@ -82,6 +82,39 @@ pub fn history_query(warehouse: &WarehouseConfig, as_of: DateTime<Utc>, dialect:
     ))
 }
 
+/// Customers who ever bought, by their rhythm: `gap` (median days between purchases; NULL with too few), `inactive` and
+/// `silent` (beyond the limit for everybody; both 1 or 0), `people`.
+///
+/// # Errors
+/// As [`super::base_query`].
+pub fn cadence_query(
+    warehouse: &WarehouseConfig,
+    cadence: &PersonalCadence,
+    as_of: DateTime<Utc>,
+    dialect: Dialect,
+) -> Result<String> {
+    let columns = [
+        ("cadence_0.median_gap", "median_gap"),
+        ("cadence_0.days", "purchase_days_count"),
+        ("cadence_0.last_day", "last_day"),
+    ];
+    let also = Also { columns: &columns, ..Also::default() };
+    let definition = Inactive::PersonalCadence(cadence.clone());
+    let query = Query::judge_with(warehouse, &definition, as_of, dialect, BaseOptions::STATES, None, &also)?;
+    let (today, min, limit) = (as_of.timestamp().div_euclid(86_400), cadence.min_days, cadence.fallback_days);
+    let gap = dialect.float("s.median_gap");
+    Ok(query
+        .then("rhythms")
+        .select(&format!(
+            "SELECT g.gap, g.inactive, g.silent, count(*) AS people FROM (SELECT \
+             CASE WHEN s.purchase_days_count >= {min} THEN {gap} END AS gap, \
+             CASE WHEN s.state = 'inactive' THEN 1 ELSE 0 END AS inactive, \
+             CASE WHEN {today} - s.last_day > {limit} THEN 1 ELSE 0 END AS silent \
+             FROM rhythms AS s WHERE s.last_day IS NOT NULL) AS g GROUP BY g.gap, g.inactive, g.silent"
+        ))
+        .into_sql())
+}
+
 /// The matrix itself: `r`, `f`, `m` (0 without that axis), `people`, `gone` (of them: nothing in the period).
 ///
 /// # Errors
@@ -92,6 +125,27 @@ pub fn matrix_query(
     as_of: DateTime<Utc>,
     dialect: Dialect,
 ) -> Result<String> {
+    let select = "SELECT s.r, s.f, s.m, count(*) AS people, sum(s.gone) AS gone FROM cells AS s WHERE s.r IS NOT NULL \
+                  GROUP BY s.r, s.f, s.m ORDER BY s.r, s.f, s.m";
+    Ok(cells(warehouse, matrix, as_of, dialect)?.select(select).into_sql())
+}
+
+/// Everybody's cell: `customer_id`, `r`, `f`, `m` and `gone` as in [`matrix_query`].
+///
+/// # Errors
+/// As [`super::base_query`].
+pub fn scores_query(
+    warehouse: &WarehouseConfig,
+    matrix: &RfmMatrix,
+    as_of: DateTime<Utc>,
+    dialect: Dialect,
+) -> Result<String> {
+    let select = "SELECT s.customer_id, s.r, s.f, s.m, s.gone FROM cells AS s WHERE s.r IS NOT NULL \
+                  ORDER BY s.r, s.f, s.m, length(s.customer_id), s.customer_id";
+    Ok(cells(warehouse, matrix, as_of, dialect)?.select(select).into_sql())
+}
+
+fn cells(warehouse: &WarehouseConfig, matrix: &RfmMatrix, as_of: DateTime<Utc>, dialect: Dialect) -> Result<Query> {
     // A cell without axes holds everybody who has one; their own cells are read beside it.
     let all =
         RfmMatrix { cells: vec![crate::config::audience_inactive::RfmCell::default()], preset: None, ..matrix.clone() };
@@ -99,12 +153,5 @@ pub fn matrix_query(
     let columns = columns.each_ref().map(|(sql, name)| (sql.as_str(), *name));
     let also = Also { columns: &columns, ..Also::default() };
     let everybody = BaseOptions::STATES;
-    let query = Query::judge_with(warehouse, &Inactive::RfmMatrix(all), as_of, dialect, everybody, None, &also)?;
-    Ok(query
-        .then("cells")
-        .select(
-            "SELECT s.r, s.f, s.m, count(*) AS people, sum(s.gone) AS gone FROM cells AS s WHERE s.r IS NOT NULL \
-             GROUP BY s.r, s.f, s.m ORDER BY s.r, s.f, s.m",
-        )
-        .into_sql())
+    Ok(Query::judge_with(warehouse, &Inactive::RfmMatrix(all), as_of, dialect, everybody, None, &also)?.then("cells"))
 }

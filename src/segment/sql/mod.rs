@@ -12,7 +12,7 @@ mod predicate;
 #[cfg(test)]
 mod tests;
 
-pub use self::figures::{history_query, matrix_query, overlap_query, sync_query};
+pub use self::figures::{cadence_query, history_query, matrix_query, overlap_query, scores_query, sync_query};
 
 use chrono::{DateTime, Duration, SubsecRound, Utc};
 

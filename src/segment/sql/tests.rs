@@ -112,6 +112,20 @@ impl Golden<'_> {
             ] {
                 assert_eq!(self.inactive(&json, as_of).await.0, wanted[key].as_u64().unwrap(), "k={k} {key}");
             }
+            let Inactive::PersonalCadence(own) = parse(&own) else { panic!("a rhythm") };
+            let found = segment::cadence(self.source, self.warehouse, &own, day(as_of)).await.unwrap();
+            for (counted, key) in [
+                (found.inactive, "inactive_total"),
+                (found.inactive_by_rhythm, "by_personal_rule"),
+                (found.inactive_by_fallback, "by_fallback"),
+                (found.noticed_earlier, "active_by_fixed_fallback_but_late_by_cadence"),
+                (found.left_alone, "inactive_by_fixed_fallback_but_on_cadence"),
+            ] {
+                assert_eq!(counted, wanted[key].as_u64().unwrap(), "k={k} {key}");
+            }
+            assert_eq!(found.with_rhythm, cadence["with_personal_gap"].as_u64().unwrap());
+            let median = found.gap_days.expect("somebody has a rhythm").p50;
+            assert!((median - cadence["median_of_median_gaps_days"].as_f64().unwrap()).abs() < 1e-9, "{median}");
         }
     }
 
@@ -130,24 +144,22 @@ impl Golden<'_> {
         self.rfm_checksum(rfm["checksum_sum_cid_times_rfm_mod_1000000007"].as_u64().unwrap(), as_of).await;
     }
 
-    /// Every customer's cell, out of the reasons.
     async fn rfm_checksum(&self, wanted: u64, as_of: &str) {
-        let definition = parse(r#"{"rfm_matrix": {"cells": [{}]}}"#);
-        let options = BaseOptions { only_inactive: true, columns: false, reason: true };
-        let dialect = self.source.dialect();
-        let sql = base_query(self.warehouse, &definition, day(as_of), dialect, options).unwrap();
-        let mut stream = self.source.query(&sql).await.unwrap();
         let mut sum = 0;
-        while let Some(batch) = stream.next().await {
-            let batch = batch.unwrap();
-            let columns = Columns::new(&batch);
-            for row in 0..columns.rows() {
-                let id = columns.get("customer_id").unwrap().i64(row).unwrap() as u64;
-                let reason = columns.get("reason").unwrap().string(row).unwrap();
-                let cell: u64 = reason.chars().filter(char::is_ascii_digit).collect::<String>().parse().unwrap();
-                sum = (sum + id * cell) % 1_000_000_007;
-            }
-        }
+        let add = |it: segment::Score<'_>| {
+            let cell = 100 * it.r + 10 * it.f + it.m.expect("the third axis");
+            sum = (sum + it.customer_id.parse::<u64>().unwrap() * cell as u64) % 1_000_000_007;
+            Ok::<_, crate::warehouse::Error>(())
+        };
+        segment::scores(
+            self.source,
+            self.warehouse,
+            &crate::config::audience_inactive::RfmMatrix::default(),
+            day(as_of),
+            add,
+        )
+        .await
+        .unwrap();
         assert_eq!(sum, wanted);
     }
 
