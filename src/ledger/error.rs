@@ -3,6 +3,8 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use super::shared::Fault;
+
 /// Result of the ledger's own operations.
 pub type Result<T, E = LedgerError> = std::result::Result<T, E>;
 
@@ -30,11 +32,14 @@ pub enum LedgerError {
     #[error("an earlier write to the ledger {dir} failed; open it again")]
     Broken { dir: PathBuf },
     /// The object store that several replicas share.
+    #[error("cannot {what} {name} in the shared ledger store: {}; {}", fault.said, fault.hint)]
+    Store { what: &'static str, name: String, fault: Fault },
+    /// All safety rests on it.
     #[error(
-        "cannot {what} {name} in the shared ledger store: {source}; check that it can be reached, and that its \
-         credentials may list, read, write and delete there"
+        "the store of ledger.store puts an object where there is one already, though asked not to; two replicas would \
+         not notice each other there: use a store that honours conditional writes"
     )]
-    Store { what: &'static str, name: String, source: object_store::Error },
+    Overwrites,
     #[error("ledger.store is {url}, which this build of reveil cannot open; see the key's documentation")]
     Place { url: String },
     /// Somebody else opened the ledger since; whatever this process does to it now would not be known to them.
@@ -67,7 +72,7 @@ impl LedgerError {
     /// For `map_err`.
     pub(super) fn store(what: &'static str, name: &str) -> impl FnOnce(object_store::Error) -> Self {
         let name = name.to_owned();
-        move |source| Self::Store { what, name, source }
+        move |error| Self::Store { what, name, fault: Fault::of(&error) }
     }
     /// What is written is unknown after it.
     pub(super) fn leaves_doubt(&self) -> bool {
@@ -80,11 +85,8 @@ impl LedgerError {
     pub fn is_passing(&self) -> bool {
         use io::ErrorKind::{InvalidInput, NotFound, PermissionDenied, ReadOnlyFilesystem};
         match self {
-            Self::Held { .. }
-            | Self::Broken { .. }
-            | Self::Store { .. }
-            | Self::Lost { .. }
-            | Self::DamagedCopy { .. } => true,
+            Self::Held { .. } | Self::Broken { .. } | Self::Lost { .. } | Self::DamagedCopy { .. } => true,
+            Self::Store { fault, .. } => fault.passes,
             Self::Io { source, .. } => {
                 !matches!(source.kind(), PermissionDenied | NotFound | InvalidInput | ReadOnlyFilesystem)
             }

@@ -13,8 +13,11 @@ pub(super) fn wait<F: Future>(future: F) -> F::Output {
     }
 }
 
-/// For callers without a runtime, such as benchmarks.
+/// For callers without a runtime, such as benchmarks. With a worker of its own, so that one caller may wait while another
+/// blocks.
 fn own_runtime() -> &'static Runtime {
     static RUNTIME: OnceLock<Runtime> = OnceLock::new();
-    RUNTIME.get_or_init(|| Builder::new_current_thread().enable_all().build().expect("the system gives a poller"))
+    RUNTIME.get_or_init(|| {
+        Builder::new_multi_thread().worker_threads(1).enable_all().build().expect("the system gives a poller")
+    })
 }

@@ -31,6 +31,7 @@
 
 mod appender;
 mod bridge;
+mod fault;
 mod manifest;
 mod objects;
 mod open;
@@ -46,6 +47,7 @@ use std::sync::Arc;
 use reveil_sdk::Clock;
 
 pub(super) use appender::Appender;
+pub use fault::Fault;
 pub(crate) use objects::Objects;
 pub(crate) use version::SharedFile;
 

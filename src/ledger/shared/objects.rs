@@ -18,11 +18,12 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
 use super::bridge::wait;
+use super::fault::is_absent;
 use crate::ledger::disk;
 use crate::ledger::error::{LedgerError, Result};
 
 /// A file of at least this size goes up in parts of this size. Stores take 10,000 parts: 160 GB.
-const PART_BYTES: usize = if cfg!(test) { 16 << 10 } else { 16 << 20 };
+const PART_BYTES: usize = 16 << 20;
 /// Parts under way, each in memory.
 const PARTS_AT_ONCE: usize = 3;
 /// Small objects fetched side by side.
@@ -76,6 +77,7 @@ pub(crate) struct Objects {
     prefix: Location,
     /// The folder on this machine, when that is where the store is.
     local: Option<PathBuf>,
+    part_bytes: usize,
 }
 
 impl fmt::Debug for Objects {
@@ -87,7 +89,11 @@ impl fmt::Debug for Objects {
 impl Objects {
     /// Everything lies under `prefix`; `local` when the store is that folder.
     pub(crate) fn new(store: Arc<dyn ObjectStore>, prefix: Location, local: Option<PathBuf>) -> Self {
-        Self { store, prefix, local }
+        Self { store, prefix, local, part_bytes: PART_BYTES }
+    }
+    #[cfg(test)]
+    pub(crate) fn in_parts_of(self, part_bytes: usize) -> Self {
+        Self { part_bytes, ..self }
     }
 
     fn location(&self, name: &str) -> Location {
@@ -103,7 +109,7 @@ impl Objects {
         let read = async { self.store.get(&location).await?.bytes().await };
         match wait(read) {
             Ok(bytes) => Ok(Some(bytes)),
-            Err(Error::NotFound { .. }) => Ok(None),
+            Err(error) if is_absent(&error) => Ok(None),
             Err(error) => Err(LedgerError::store("read", name)(error)),
         }
     }
@@ -121,7 +127,7 @@ impl Objects {
             while let Some((number, (name, bytes))) = read.next().await {
                 match bytes {
                     Ok(bytes) => take(number, bytes)?,
-                    Err(Error::NotFound { .. }) => return Ok(false),
+                    Err(error) if is_absent(&error) => return Ok(false),
                     Err(error) => return Err(LedgerError::store("read", name)(error)),
                 }
             }
@@ -147,6 +153,17 @@ impl Objects {
         }
         self.keep_private(name)?;
         Ok(None)
+    }
+
+    /// Shows that the store refuses to put an object where there is one, as not everything does that speaks a cloud's
+    /// protocol. Needs the right to write, read and delete; leaves nothing. `name` has to be used by nobody.
+    ///
+    /// # Errors
+    /// [`LedgerError::Overwrites`] when it does not.
+    pub(crate) fn check_puts(&self, name: &str) -> Result<()> {
+        let refused = self.put_new(name, "first".into())?.is_none() && self.put_new(name, "second".into())?.is_some();
+        self.remove(name)?;
+        if refused { Ok(()) } else { Err(LedgerError::Overwrites) }
     }
 
     /// What lies directly in a folder.
@@ -177,13 +194,13 @@ impl Objects {
         let mut file = File::open(path).map_err(LedgerError::io("open", path))?;
         let mut summing = Summing::default();
         let mut next = || {
-            let mut part = Vec::with_capacity(PART_BYTES);
-            (&mut file).take(PART_BYTES as u64).read_to_end(&mut part).map_err(LedgerError::io("read", path))?;
+            let mut part = Vec::with_capacity(self.part_bytes);
+            (&mut file).take(self.part_bytes as u64).read_to_end(&mut part).map_err(LedgerError::io("read", path))?;
             summing.add(&part);
             Ok(part)
         };
         let first = next()?;
-        if first.len() < PART_BYTES {
+        if first.len() < self.part_bytes {
             wait(self.store.put(&self.location(name), first.into())).map_err(LedgerError::store("write", name))?;
         } else {
             wait(self.upload_parts(name, first, next))?;
@@ -232,7 +249,7 @@ impl Objects {
         let found = wait(async {
             let mut parts = match self.store.get(&self.location(name)).await {
                 Ok(found) => found.into_stream(),
-                Err(Error::NotFound { .. }) => return Ok(false),
+                Err(error) if is_absent(&error) => return Ok(false),
                 Err(error) => return Err(LedgerError::store("read", name)(error)),
             };
             while let Some(part) = parts.next().await {
@@ -250,7 +267,8 @@ impl Objects {
 
     pub(crate) fn remove(&self, name: &str) -> Result<()> {
         match wait(self.store.delete(&self.location(name))) {
-            Ok(()) | Err(Error::NotFound { .. }) => Ok(()),
+            Ok(()) => Ok(()),
+            Err(error) if is_absent(&error) => Ok(()),
             Err(error) => Err(LedgerError::store("remove", name)(error)),
         }
     }

@@ -100,6 +100,7 @@ impl SharedLedger {
 
     /// The first generation: what this machine has in `own`, or nothing.
     fn begin(&self, dir: &Path, own: &Path) -> Result<()> {
+        self.objects.check_puts(&format!("{}/probe-{}", self.folder, const_hex::encode(self.writer.0)))?;
         let first = Generation::shared(0)?;
         if !local::lives_here(own) {
             let path = spill::new_path(dir);

@@ -9,6 +9,7 @@ use object_store::path::Path as Location;
 use object_store::{ObjectStore, ObjectStoreScheme};
 use url::Url;
 
+use super::fault::Fault;
 use super::objects::Objects;
 use crate::config::LedgerConfig;
 use crate::ledger::disk;
@@ -16,7 +17,11 @@ use crate::ledger::error::{LedgerError, Result};
 
 /// The objects at `url`; `environment` gives a cloud's usual variables (`AWS_…`, `GOOGLE_…`, `AZURE_…`).
 pub(super) fn open(url: &Url, config: &LedgerConfig, environment: &HashMap<String, String>) -> Result<Objects> {
-    let fail = |error: object_store::Error| LedgerError::store("open", url.as_str())(error);
+    let fail = |error: object_store::Error| LedgerError::Store {
+        what: "open",
+        name: url.to_string(),
+        fault: Fault::of_settings(&error),
+    };
     let (scheme, prefix) = ObjectStoreScheme::parse(url).map_err(|error| fail(error.into()))?;
     if scheme == ObjectStoreScheme::Local {
         let folder: PathBuf = url.to_file_path().map_err(|()| LedgerError::Place { url: url.to_string() })?;
@@ -25,8 +30,6 @@ pub(super) fn open(url: &Url, config: &LedgerConfig, environment: &HashMap<Strin
         let store = LocalFileSystem::new_with_prefix(&folder).map_err(fail)?.with_fsync(!cfg!(test));
         return Ok(Objects::new(Arc::new(store), Location::default(), Some(folder)));
     }
-    // Said twice, the first stays.
-    let _ = rustls::crypto::ring::default_provider().install_default();
     let store = cloud(&scheme, url, config, environment).map_err(fail)?;
     let store = store.ok_or_else(|| LedgerError::Place { url: url.to_string() })?;
     Ok(Objects::new(store, prefix, None))
@@ -34,12 +37,14 @@ pub(super) fn open(url: &Url, config: &LedgerConfig, environment: &HashMap<Strin
 
 /// A cloud's store; `None` when this build has none of the kind. Settings of the config win over the environment.
 #[cfg_attr(not(any(feature = "s3", feature = "gcs", feature = "azure")), expect(unused_variables))]
-fn cloud(
+pub(super) fn cloud(
     scheme: &ObjectStoreScheme,
     url: &Url,
     config: &LedgerConfig,
     environment: &HashMap<String, String>,
 ) -> object_store::Result<Option<Arc<dyn ObjectStore>>> {
+    // Said twice, the first stays.
+    let _ = rustls::crypto::ring::default_provider().install_default();
     /// Unknown variables are nobody's business; an unknown setting is a fault.
     #[cfg(any(feature = "s3", feature = "gcs", feature = "azure"))]
     macro_rules! build {

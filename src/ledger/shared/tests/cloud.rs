@@ -1,4 +1,4 @@
-//! A store in memory whose clients can die between any two operations, be overtaken, or lose an answer.
+//! A store, in memory or a bucket, whose clients can die between any two operations, be overtaken, or lose an answer.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -14,7 +14,7 @@ use object_store::memory::InMemory;
 use object_store::path::Path as Location;
 use object_store::{
     CopyOptions, Error, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta, ObjectStore,
-    ObjectStoreExt as _, PutMultipartOptions, PutOptions, PutPayload, PutResult, Result, UploadPart,
+    ObjectStoreExt as _, PutMode, PutMultipartOptions, PutOptions, PutPayload, PutResult, Result, UploadPart,
 };
 use reveil_sdk::Clock;
 
@@ -24,15 +24,23 @@ use crate::clock::VirtualClock;
 /// The store everybody shares, and the time everybody has.
 #[derive(Debug)]
 pub(crate) struct Cloud {
-    memory: InMemory,
+    store: Arc<dyn ObjectStore>,
+    /// A bucket is everybody's; this is the test's own.
+    prefix: Location,
+    part_bytes: usize,
     put_at: Mutex<HashMap<Location, DateTime<Utc>>>,
     pub(crate) clock: VirtualClock,
 }
 
 impl Cloud {
+    /// In memory.
     pub(crate) fn new() -> Arc<Self> {
+        Self::over(Arc::new(InMemory::new()), Location::from("prefix"), 16 << 10)
+    }
+    pub(super) fn over(store: Arc<dyn ObjectStore>, prefix: Location, part_bytes: usize) -> Arc<Self> {
         let start = DateTime::from_timestamp(1_767_225_600, 0).unwrap();
-        Arc::new(Self { memory: InMemory::new(), put_at: Mutex::default(), clock: VirtualClock::new(start) })
+        let (put_at, clock) = (Mutex::default(), VirtualClock::new(start));
+        Arc::new(Self { store, prefix, part_bytes, put_at, clock })
     }
     pub(crate) fn wait(&self, time: TimeDelta) {
         self.clock.advance(time.to_std().unwrap());
@@ -46,7 +54,7 @@ impl Cloud {
     }
     pub(crate) fn names(&self) -> Vec<String> {
         super::super::bridge::wait(async {
-            self.memory.list(None).map(|object| object.unwrap().location.to_string()).collect().await
+            self.store.list(Some(&self.prefix)).map(|object| object.unwrap().location.to_string()).collect().await
         })
     }
     fn stamp(&self, location: &Location) {
@@ -69,6 +77,8 @@ struct Plan {
     hook: Option<(u32, Hook)>,
     /// Every answer to a put is lost once, and the put repeated, as clients do by themselves.
     stutters: bool,
+    /// Conditions are not looked at.
+    overwrites: bool,
 }
 
 struct Inner {
@@ -97,7 +107,8 @@ fn dead() -> Error {
 
 impl Client {
     pub(crate) fn shared(&self) -> Shared {
-        let objects = Objects::new(Arc::new(self.clone()), Location::from("prefix"), None);
+        let objects = Objects::new(Arc::new(self.clone()), self.0.cloud.prefix.clone(), None);
+        let objects = objects.in_parts_of(self.0.cloud.part_bytes);
         Shared { objects, clock: Arc::new(self.0.cloud.clock.clone()) }
     }
     pub(crate) fn dies_at(self, operation: u32, done: bool) -> Self {
@@ -106,6 +117,10 @@ impl Client {
     }
     pub(crate) fn stutters(self) -> Self {
         self.0.plan.lock().unwrap().stutters = true;
+        self
+    }
+    pub(crate) fn overwrites(self) -> Self {
+        self.0.plan.lock().unwrap().overwrites = true;
         self
     }
     /// The hook runs in a thread of its own, before the operation of that number from now on.
@@ -146,21 +161,24 @@ impl Client {
             _ => Ok(false),
         }
     }
-    fn memory(&self) -> &InMemory {
-        &self.0.cloud.memory
+    fn store(&self) -> &dyn ObjectStore {
+        &self.0.cloud.store
     }
 }
 
 #[async_trait]
 impl ObjectStore for Client {
-    async fn put_opts(&self, location: &Location, payload: PutPayload, options: PutOptions) -> Result<PutResult> {
+    async fn put_opts(&self, location: &Location, payload: PutPayload, mut options: PutOptions) -> Result<PutResult> {
         let lost = self.step()?;
-        let mut result = self.memory().put_opts(location, payload.clone(), options.clone()).await;
+        if self.0.plan.lock().unwrap().overwrites {
+            options.mode = PutMode::Overwrite;
+        }
+        let mut result = self.store().put_opts(location, payload.clone(), options.clone()).await;
         if result.is_ok() {
             self.0.cloud.stamp(location);
         }
         if self.0.plan.lock().unwrap().stutters {
-            result = self.memory().put_opts(location, payload, options).await;
+            result = self.store().put_opts(location, payload, options).await;
         }
         if lost { Err(dead()) } else { result }
     }
@@ -170,18 +188,18 @@ impl ObjectStore for Client {
         options: PutMultipartOptions,
     ) -> Result<Box<dyn MultipartUpload>> {
         let lost = self.step()?;
-        let parts = self.memory().put_multipart_opts(location, options).await?;
+        let parts = self.store().put_multipart_opts(location, options).await?;
         if lost { Err(dead()) } else { Ok(Box::new(Parts { client: self.clone(), location: location.clone(), parts })) }
     }
     async fn get_opts(&self, location: &Location, options: GetOptions) -> Result<GetResult> {
         self.step()?;
-        let mut found = self.memory().get_opts(location, options).await?;
+        let mut found = self.store().get_opts(location, options).await?;
         found.meta = self.0.cloud.stamped(found.meta);
         Ok(found)
     }
     async fn get_ranges(&self, location: &Location, ranges: &[Range<u64>]) -> Result<Vec<Bytes>> {
         self.step()?;
-        self.memory().get_ranges(location, ranges).await
+        self.store().get_ranges(location, ranges).await
     }
     fn delete_stream(&self, locations: BoxStream<'static, Result<Location>>) -> BoxStream<'static, Result<Location>> {
         let client = self.clone();
@@ -190,7 +208,7 @@ impl ObjectStore for Client {
                 let client = client.clone();
                 async move {
                     let (location, lost) = (location?, client.step()?);
-                    client.memory().delete(&location).await?;
+                    client.store().delete(&location).await?;
                     if lost { Err(dead()) } else { Ok(location) }
                 }
             })
@@ -198,13 +216,13 @@ impl ObjectStore for Client {
     }
     fn list(&self, prefix: Option<&Location>) -> BoxStream<'static, Result<ObjectMeta>> {
         match self.step() {
-            Ok(_) => self.memory().list(prefix),
+            Ok(_) => self.store().list(prefix),
             Err(error) => futures::stream::once(async { Err(error) }).boxed(),
         }
     }
     async fn list_with_delimiter(&self, prefix: Option<&Location>) -> Result<ListResult> {
         self.step()?;
-        let mut listed = self.memory().list_with_delimiter(prefix).await?;
+        let mut listed = self.store().list_with_delimiter(prefix).await?;
         listed.objects = listed.objects.into_iter().map(|meta| self.0.cloud.stamped(meta)).collect();
         Ok(listed)
     }

@@ -7,9 +7,20 @@ use chrono::TimeDelta;
 use reveil_sdk::Operation;
 
 use super::cloud::Cloud;
+use super::ground::Ground;
 use super::{Replica, add, held, one, open, peek, state};
 use crate::ledger::error::LedgerError;
 use crate::ledger::tests::{copy_dir, records};
+
+on_every_store! {
+    a_journal_torn_or_changed_anywhere_is_mended_from_the_store,
+    a_base_that_is_damaged_is_fetched_anew_by_the_next_opening,
+    a_copy_of_another_store_is_not_believed,
+    a_look_writes_nothing_and_needs_no_copy,
+    readers_are_not_cut_by_folds_and_removals,
+    old_generations_stay_for_a_day,
+    tidying_drops_what_is_old_here_and_in_the_store,
+}
 
 /// Files of the copy whose names begin so.
 fn files(replica: &Replica, prefix: &str) -> Vec<PathBuf> {
@@ -33,9 +44,8 @@ fn lived(cloud: &std::sync::Arc<Cloud>) -> Replica {
     replica
 }
 
-#[test]
-fn a_journal_torn_or_changed_anywhere_is_mended_from_the_store() {
-    let cloud = Cloud::new();
+fn a_journal_torn_or_changed_anywhere_is_mended_from_the_store(ground: &Ground) {
+    let cloud = ground.cloud();
     let replica = lived(&cloud);
     let truth = state(&cloud);
     let journal = files(&replica, "journal-").remove(0);
@@ -44,7 +54,7 @@ fn a_journal_torn_or_changed_anywhere_is_mended_from_the_store() {
         let ledger = replica.open().unwrap();
         assert_eq!((records(&ledger), ledger.pending().len()), truth, "{what} at {at}");
     };
-    for at in (0..whole.len()).step_by(5) {
+    for at in ground.every(20).map(|number| 5 * (number as usize - 1)).take_while(|at| *at < whole.len()) {
         std::fs::write(&journal, &whole[..at]).unwrap();
         check("cut", at);
         let mut changed = whole.clone();
@@ -58,9 +68,8 @@ fn a_journal_torn_or_changed_anywhere_is_mended_from_the_store() {
     check("removed", 0);
 }
 
-#[test]
-fn a_base_that_is_damaged_is_fetched_anew_by_the_next_opening() {
-    let cloud = Cloud::new();
+fn a_base_that_is_damaged_is_fetched_anew_by_the_next_opening(ground: &Ground) {
+    let cloud = ground.cloud();
     let replica = lived(&cloud);
     let base = files(&replica, "base-").remove(0);
     let whole = std::fs::read(&base).unwrap();
@@ -81,9 +90,8 @@ fn a_base_that_is_damaged_is_fetched_anew_by_the_next_opening() {
     assert_eq!(held(&replica.open().unwrap()).len(), 25);
 }
 
-#[test]
-fn a_copy_of_another_store_is_not_believed() {
-    let (cloud, other) = (Cloud::new(), Cloud::new());
+fn a_copy_of_another_store_is_not_believed(ground: &Ground) {
+    let (cloud, other) = (ground.cloud(), ground.cloud());
     let (replica, stranger) = (lived(&cloud), lived(&other));
     let mut more = stranger.open().unwrap();
     add(&mut more, 99).unwrap();
@@ -101,9 +109,8 @@ fn a_copy_of_another_store_is_not_believed() {
     assert_eq!((records(&ledger), ledger.pending().len()), truth);
 }
 
-#[test]
-fn a_look_writes_nothing_and_needs_no_copy() {
-    let cloud = Cloud::new();
+fn a_look_writes_nothing_and_needs_no_copy(ground: &Ground) {
+    let cloud = ground.cloud();
     let temp = tempfile::tempdir().unwrap();
     let nobody = Replica::of(&cloud);
     assert_eq!(records(&peek(&nobody.client, nobody.dir.path(), temp.path()).unwrap()).len(), 0);
@@ -121,10 +128,9 @@ fn a_look_writes_nothing_and_needs_no_copy() {
 }
 
 /// Whoever looks, or opens, while the ledger is folded and its old generations are removed.
-#[test]
-fn readers_are_not_cut_by_folds_and_removals() {
-    for operation in 1..30 {
-        let cloud = Cloud::new();
+fn readers_are_not_cut_by_folds_and_removals(ground: &Ground) {
+    for operation in ground.every(7).take_while(|operation| *operation < 30) {
+        let cloud = ground.cloud();
         let writer = lived(&cloud);
         let reader = Replica::of(&cloud);
         let hook = cloud.clone();
@@ -146,9 +152,8 @@ fn readers_are_not_cut_by_folds_and_removals() {
     }
 }
 
-#[test]
-fn old_generations_stay_for_a_day() {
-    let cloud = Cloud::new();
+fn old_generations_stay_for_a_day(ground: &Ground) {
+    let cloud = ground.cloud();
     let replica = Replica::of(&cloud);
     let generations = || {
         let numbers = cloud.names().iter().filter(|name| name.contains("/manifest-")).count();
@@ -169,9 +174,8 @@ fn old_generations_stay_for_a_day() {
 }
 
 /// A replica that opens nothing any more keeps nothing that another has erased.
-#[test]
-fn tidying_drops_what_is_old_here_and_in_the_store() {
-    let cloud = Cloud::new();
+fn tidying_drops_what_is_old_here_and_in_the_store(ground: &Ground) {
+    let cloud = ground.cloud();
     let (idle, busy) = (Replica::of(&cloud), Replica::of(&cloud));
     let mut ledger = idle.open().unwrap();
     add(&mut ledger, 1).unwrap();

@@ -1,9 +1,15 @@
 //! Shared ledgers, their writers dying or racing between any two operations of the store.
+//!
+//! Most of it runs in memory and, in builds for a cloud, on that cloud's bucket in `REVEIL_TEST_BUCKETS`; `tests/buckets`
+//! has some.
 
+#[macro_use]
+mod ground;
 pub(crate) mod cloud;
 mod copies;
 mod crash;
 mod moved;
+mod objects;
 mod race;
 
 use std::path::Path;

@@ -3,10 +3,17 @@
 use reveil_sdk::Operation;
 
 use super::cloud::Cloud;
+use super::ground::Ground;
 use super::{Replica, add, held, one, open, peek};
 use crate::ledger::error::LedgerError;
 use crate::ledger::store::Ledger;
 use crate::ledger::tests::{at, records};
+
+on_every_store! {
+    nothing_is_lost_on_the_way_and_nobody_goes_back,
+    a_crash_on_the_way_moves_it_again,
+    two_histories_are_not_mixed,
+}
 
 /// A replica with a ledger from before there was a shared store: two generations, one batch undecided, a swap begun.
 fn settled(cloud: &std::sync::Arc<Cloud>) -> (Replica, Vec<Vec<u8>>) {
@@ -21,9 +28,8 @@ fn settled(cloud: &std::sync::Arc<Cloud>) -> (Replica, Vec<Vec<u8>>) {
     (replica, records)
 }
 
-#[test]
-fn nothing_is_lost_on_the_way_and_nobody_goes_back() {
-    let cloud = Cloud::new();
+fn nothing_is_lost_on_the_way_and_nobody_goes_back(ground: &Ground) {
+    let cloud = ground.cloud();
     let (replica, before) = settled(&cloud);
     let temp = tempfile::tempdir().unwrap();
     assert_eq!(records(&peek(&replica.client, replica.dir.path(), temp.path()).unwrap()), before);
@@ -35,15 +41,14 @@ fn nothing_is_lost_on_the_way_and_nobody_goes_back() {
     assert!(matches!(Ledger::open(&own), Err(LedgerError::Moved { .. })));
     assert_eq!(records(&Replica::of(&cloud).open().unwrap()), before);
     // The store named by mistake has nothing: not the time to revive what is old.
-    let elsewhere = Replica { client: Cloud::new().client(), ..replica };
+    let elsewhere = Replica { client: ground.cloud().client(), ..replica };
     assert!(matches!(elsewhere.open(), Err(LedgerError::Gone { .. })));
 }
 
-#[test]
-fn a_crash_on_the_way_moves_it_again() {
+fn a_crash_on_the_way_moves_it_again(ground: &Ground) {
     for done in [false, true] {
-        for operation in 1.. {
-            let cloud = Cloud::new();
+        for operation in ground.every(3) {
+            let cloud = ground.cloud();
             let (replica, before) = settled(&cloud);
             let dying = cloud.client().dies_at(operation, done);
             let result = open(&dying, replica.dir.path());
@@ -58,9 +63,8 @@ fn a_crash_on_the_way_moves_it_again() {
     }
 }
 
-#[test]
-fn two_histories_are_not_mixed() {
-    let cloud = Cloud::new();
+fn two_histories_are_not_mixed(ground: &Ground) {
+    let cloud = ground.cloud();
     let mut first = Replica::of(&cloud).open().unwrap();
     add(&mut first, 1).unwrap();
     let (replica, _) = settled(&cloud);

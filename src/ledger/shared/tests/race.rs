@@ -8,14 +8,21 @@ use proptest::prelude::{ProptestConfig, Strategy, any, prop_oneof, proptest};
 use reveil_sdk::Operation;
 
 use super::cloud::Cloud;
+use super::ground::Ground;
 use super::{Replica, add, held, one, state};
 use crate::ledger::error::LedgerError;
 use crate::ledger::store::Ledger;
 use crate::ledger::tests::{expected, key, records, scenario};
 
-#[test]
-fn whoever_opens_last_has_the_ledger() {
-    let cloud = Cloud::new();
+on_every_store! {
+    whoever_opens_last_has_the_ledger,
+    a_begun_swap_is_known_to_the_next_replica_through_folds,
+    a_reset_ledger_is_empty_and_its_writer_before_has_lost_it,
+    a_writer_that_was_overtaken_at_any_operation_finds_out_and_spoils_nothing,
+}
+
+fn whoever_opens_last_has_the_ledger(ground: &Ground) {
+    let cloud = ground.cloud();
     let (first, second) = (Replica::of(&cloud), Replica::of(&cloud));
     let mut old = first.open().unwrap();
     add(&mut old, 1).unwrap();
@@ -32,9 +39,8 @@ fn whoever_opens_last_has_the_ledger() {
     assert!(matches!(new.intend(&one(Operation::Add, 3)), Err(error) if error.is_locked()));
 }
 
-#[test]
-fn a_begun_swap_is_known_to_the_next_replica_through_folds() {
-    let cloud = Cloud::new();
+fn a_begun_swap_is_known_to_the_next_replica_through_folds(ground: &Ground) {
+    let cloud = ground.cloud();
     let (first, second) = (Replica::of(&cloud), Replica::of(&cloud));
     let mut ledger = first.open().unwrap();
     assert!(!ledger.is_replacing());
@@ -51,9 +57,8 @@ fn a_begun_swap_is_known_to_the_next_replica_through_folds() {
     assert!(!first.open().unwrap().is_replacing());
 }
 
-#[test]
-fn a_reset_ledger_is_empty_and_its_writer_before_has_lost_it() {
-    let cloud = Cloud::new();
+fn a_reset_ledger_is_empty_and_its_writer_before_has_lost_it(ground: &Ground) {
+    let cloud = ground.cloud();
     let (first, second) = (Replica::of(&cloud), Replica::of(&cloud));
     let mut old = first.open().unwrap();
     add(&mut old, 1).unwrap();
@@ -75,12 +80,11 @@ enum Other {
 }
 
 /// Another replica comes before every operation of the first one's.
-#[test]
-fn a_writer_that_was_overtaken_at_any_operation_finds_out_and_spoils_nothing() {
+fn a_writer_that_was_overtaken_at_any_operation_finds_out_and_spoils_nothing(ground: &Ground) {
     let states = expected();
     for other in [Other::Adds, Other::Folds, Other::LivesOn] {
-        for operation in 1.. {
-            let cloud = Cloud::new();
+        for operation in ground.every(17) {
+            let cloud = ground.cloud();
             let replica = Replica::of(&cloud);
             let second = Arc::new(Mutex::new(None));
             let hook = (Arc::clone(&cloud), Arc::clone(&second));
