@@ -14,7 +14,7 @@ use crate::warehouse;
 /// See the module.
 #[derive(Debug, Args)]
 pub struct CheckArgs {
-    /// Look at the config and the warehouse only; call no platform
+    /// Look at the config and the warehouse only; call no platform and no store of ledgers
     #[arg(long)]
     offline: bool,
     /// One JSON document
@@ -55,6 +55,7 @@ pub async fn run(global: &Global, args: CheckArgs) -> anyhow::Result<Exit> {
     check_consent(&engine, &mut findings);
     let usable = check_files(&engine, &mut findings) & check_channels(&engine, &mut findings).await;
     if !args.offline {
+        check_ledger_store(&engine, &mut findings);
         for name in engine.config.destination.keys() {
             let what = format!("destination {name}");
             findings.extend(match check_destination(&engine, name).await {
@@ -138,6 +139,17 @@ fn check_consent(engine: &Engine, findings: &mut Vec<Finding>) {
             format!("{names} {verb} not mapped: consent cannot be proved from this data alone"),
         ));
     }
+}
+
+/// Looks whether the store answers; that it may be written to too is seen when the first ledger is begun there.
+fn check_ledger_store(engine: &Engine, findings: &mut Vec<Finding>) {
+    if engine.config.ledger.store.is_none() {
+        return;
+    }
+    findings.push(match engine.ledgers.list() {
+        Ok(ledgers) => Finding::good("ledger.store", format!("answers, and holds {} ledgers", ledgers.len())),
+        Err(error) => Finding::bad("ledger.store", &error.into()),
+    });
 }
 
 /// What `reveil serve` would not start with. False when there is something.
