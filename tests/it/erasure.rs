@@ -28,12 +28,16 @@ enum Ground {
     OneMachine,
     /// PostgreSQL and a folder of ledgers; requests come in on another machine than syncs.
     Shared,
+    /// The same with a bucket of this scheme.
+    #[cfg_attr(not(any(feature = "s3", feature = "gcs", feature = "azure")), expect(dead_code))]
+    Bucket(&'static str),
 }
 
 /// A shop on its ground.
 struct Place {
     shop: Shop,
     ground: Ground,
+    bucket: Option<String>,
     _postgres: Option<TestPostgres>,
 }
 
@@ -53,15 +57,23 @@ impl std::ops::DerefMut for Place {
 impl Place {
     /// `None` where the ground needs what is not installed.
     fn open(ground: Ground, plan: &Plan) -> Option<Self> {
-        let postgres = if ground == Ground::Shared { Some(TestPostgres::start()?) } else { None };
+        let bucket = match ground {
+            #[cfg(any(feature = "s3", feature = "gcs", feature = "azure"))]
+            Ground::Bucket(scheme) => Some(crate::buckets::place(scheme)?),
+            _ => None,
+        };
+        let postgres = if ground == Ground::OneMachine { None } else { Some(TestPostgres::start()?) };
         let shop = Shop::open(plan);
         if let Some(postgres) = &postgres {
             let config = shop.config(plan.batch_members);
             let (start, rest) = config.split_once("[audience.dormant]").expect("the config has an audience");
-            let shared = shop.shared_sections(&postgres.uri());
+            let shared = match &bucket {
+                Some(bucket) => shop.sections_sharing(&postgres.uri(), bucket),
+                None => shop.shared_sections(&postgres.uri()),
+            };
             shop.write_config(&format!("{start}{shared}[audience.dormant]{rest}"));
         }
-        Some(Self { shop, ground, _postgres: postgres })
+        Some(Self { shop, ground, bucket, _postgres: postgres })
     }
 
     fn synced(ground: Ground, seed: u64) -> Option<Self> {
@@ -72,7 +84,7 @@ impl Place {
 
     /// Arguments that make a command run on the machine where requests come in.
     fn at_desk(&self) -> &'static [&'static str] {
-        if self.ground == Ground::Shared { &["--set", "state_dir=desk"] } else { &[] }
+        if self.ground == Ground::OneMachine { &[] } else { &["--set", "state_dir=desk"] }
     }
 }
 
@@ -94,6 +106,22 @@ on_both! {
     a_daemon_carries_out_what_was_left_to_it,
     somebody_only_withheld_leaves_the_experiment_with_the_next_sync,
 }
+
+macro_rules! on_buckets {
+    ($($name:ident $feature:literal $scheme:literal)*) => {
+        $(#[cfg(feature = $feature)]
+        mod $name {
+            #[test]
+            fn a_person_whose_row_is_gone_leaves_both_platforms_and_never_comes_back() {
+                super::a_person_whose_row_is_gone_leaves_both_platforms_and_never_comes_back(
+                    super::Ground::Bucket($scheme),
+                );
+            }
+        })*
+    };
+}
+
+on_buckets! { s3 "s3" "s3" gcs "gcs" "gs" azure "azure" "az" }
 
 /// `reveil forget <arguments>` with identifiers on stdin.
 fn forget(shop: &Place, identifiers: &str, arguments: &[&str]) -> Output {
@@ -179,11 +207,15 @@ fn assert_no_trace(shop: &Place, person: &Customer, outputs: &[&Output]) {
             assert!(!found, "{what} holds {}", String::from_utf8_lossy(needle));
         }
     };
-    if shop.ground == Ground::Shared {
+    if shop.ground != Ground::OneMachine {
         // Machines let go of their copies when they next work with the ledger.
         for machine in [&[], shop.at_desk()] {
             shop.reveil(&[&["status", "--refresh"], machine].concat()).expect(DONE);
         }
+    }
+    if let Some(bucket) = &shop.bucket {
+        #[cfg(any(feature = "s3", feature = "gcs", feature = "azure"))]
+        crate::buckets::copy(bucket, &shop.path().join("shared"));
     }
     let folders = ["state", "desk", "shared"].map(|folder| shop.path().join(folder));
     let files = folders.iter().filter(|folder| folder.exists()).flat_map(|folder| files_below(folder));

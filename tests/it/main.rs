@@ -2,6 +2,7 @@
 //!
 //! - [`kill`]: the process is killed at random moments and started again; the audiences end up exact.
 //! - [`replicas`]: three daemons share the work and are killed at random; every due time is run once.
+//! - `buckets`: ledgers in a bucket of each cloud (features `s3`, `gcs`, `azure`).
 //! - [`held`]: commands of other machines leave a running replica's audience alone.
 //! - [`verdicts`]: a platform that takes hours to decide: runs wait for it and go on.
 //! - [`replace`]: a full replace repairs what drifted, without a gap.
@@ -19,6 +20,8 @@
 
 mod alerts;
 mod binary;
+#[cfg(any(feature = "s3", feature = "gcs", feature = "azure"))]
+mod buckets;
 mod connect;
 mod contracts;
 mod erasure;

@@ -139,8 +139,11 @@ impl Shop {
     }
     /// Sections for state and ledgers that several machines share; each machine has a `state_dir` of its own.
     pub fn shared_sections(&self, postgres: &str) -> String {
-        let folder = self.path().join("shared");
-        format!("[state]\nurl = \"{postgres}\"\n\n[ledger]\nstore = \"file://{}\"\n\n", folder.display())
+        self.sections_sharing(postgres, &format!("file://{}", self.path().join("shared").display()))
+    }
+    /// The same with the ledgers elsewhere.
+    pub fn sections_sharing(&self, postgres: &str, store: &str) -> String {
+        format!("[state]\nurl = \"{postgres}\"\n\n[ledger]\nstore = \"{store}\"\n\n")
     }
     pub fn write_config(&self, text: &str) {
         std::fs::write(self.path().join("reveil.toml"), text).expect("the directory is ours");
