@@ -13,8 +13,9 @@ pub struct LedgerConfig {
     /// `gs://bucket/prefix`, `az://container/prefix`. It holds digests of customers: it must be private to the replicas
     /// and encrypted at rest.
     pub store: Option<Url>,
-    /// Settings of a bucket, such as `aws_region`, `aws_endpoint`; credentials come from the usual variables (`AWS_…`,
-    /// `GOOGLE_…`, `AZURE_…`) or the machine's role. For a build with the feature `s3`, `gcs` or `azure`.
+    /// Settings of a bucket, such as `aws_region`, `aws_endpoint`; credentials come from variables (`AWS_…`, `GOOGLE_…`,
+    /// `AZURE_…`) or the machine's role: docs/configuration.md lists them. For a build with the feature `s3`, `gcs` or
+    /// `azure`.
     pub options: BTreeMap<String, String>,
 }
 
