@@ -131,6 +131,12 @@ async fn metrics_come_in_the_format_that_is_asked_for() {
         assert_eq!(answer.headers()["vary"], "accept");
         (kind, answer.text().await.expect("text"))
     };
+    // A run is counted a moment after it has ended.
+    let patience = std::time::Instant::now() + Duration::from_secs(60);
+    while !asked(None).await.1.contains("reveil_runs_total{") {
+        assert!(std::time::Instant::now() < patience, "the run is counted");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
     for accept in [None, Some("text/plain"), Some("*/*")] {
         let (kind, text) = asked(accept).await;
         assert_eq!(kind, "text/plain; version=0.0.4; charset=utf-8", "{accept:?}");

@@ -3,7 +3,8 @@
 use secrecy::SecretString;
 use sqlx::Connection;
 
-use super::{Golden, SHOP, SHOP_CONFIG, day, golden, orders_file, parse, postgres, shop, warehouse};
+use super::golden::Golden;
+use super::{SHOP, SHOP_CONFIG, day, golden, orders_file, parse, postgres, shop, warehouse};
 use crate::config::LostConfig;
 use crate::config::audience_inactive::{Inactive, RfmMatrix, RfmVariant};
 use crate::segment::compare::{Candidate, compare, presets};
