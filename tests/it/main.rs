@@ -2,7 +2,7 @@
 //!
 //! - [`kill`]: the process is killed at random moments and started again; the audiences end up exact.
 //! - [`replicas`]: three daemons share the work and are killed at random; every due time is run once.
-//! - `buckets`: ledgers in a bucket of each cloud (features `s3`, `gcs`, `azure`).
+//! - `machines`: two machines with their ledgers in a bucket of each cloud (features `s3`, `gcs`, `azure`).
 //! - [`held`]: commands of other machines leave a running replica's audience alone.
 //! - [`verdicts`]: a platform that takes hours to decide: runs wait for it and go on.
 //! - [`replace`]: a full replace repairs what drifted, without a gap.
@@ -16,11 +16,10 @@
 //! - [`contracts`]: the JSON documents and files that other programs read.
 //!
 //! Shared: [`shop`] makes the warehouse and the config, [`expected`] computes on its own what the platforms should
-//! hold, [`binary`] runs the program, [`mail`] is a mail server.
+//! hold, [`binary`] runs the program, [`mail`] is a mail server, [`buckets`] finds buckets.
 
 mod alerts;
 mod binary;
-#[cfg(any(feature = "s3", feature = "gcs", feature = "azure"))]
 mod buckets;
 mod connect;
 mod contracts;
@@ -29,6 +28,8 @@ mod expected;
 mod failures;
 mod held;
 mod kill;
+#[cfg(any(feature = "s3", feature = "gcs", feature = "azure"))]
+mod machines;
 mod mail;
 mod notify;
 #[path = "../support/postgres.rs"]

@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
+use object_store::ObjectStore;
 use object_store::path::Path as Location;
-use object_store::{ObjectStore, ObjectStoreScheme};
 use url::Url;
 
 use super::super::Objects;
@@ -34,7 +34,7 @@ impl Ground {
             return None;
         };
         let url = Url::parse(url).expect("REVEIL_TEST_BUCKETS holds URLs");
-        let (kind, _) = ObjectStoreScheme::parse(&url).unwrap();
+        let (kind, _) = object_store::ObjectStoreScheme::parse(&url).unwrap();
         let environment = std::env::vars().collect();
         let store = super::super::place::cloud(&kind, &url, &Default::default(), &environment).unwrap();
         Some(Self::Bucket { url, store: store.expect("it is a feature of this build") })
