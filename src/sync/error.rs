@@ -94,7 +94,8 @@ pub fn code(error: &anyhow::Error) -> &'static str {
         let warehouse = || cause.is::<crate::warehouse::Error>().then_some("warehouse_failed");
         let store = || cause.is::<crate::store::StoreError>().then_some("state_unavailable");
         let platform = || cause.downcast_ref::<reveil_sdk::Error>().map(platform_code);
-        sync.or_else(warehouse).or_else(store).or_else(platform)
+        let stop = || cause.is::<Stop>().then_some("stopped");
+        sync.or_else(warehouse).or_else(store).or_else(platform).or_else(stop)
     });
     known.unwrap_or("failed")
 }

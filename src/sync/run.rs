@@ -306,10 +306,11 @@ pub fn new_run_id(now: DateTime<Utc>) -> String {
 
 /// Why the run was put down, when that is what the error says.
 pub fn stopped(error: &anyhow::Error) -> Option<Stop> {
-    match error.downcast_ref() {
+    // Some stages know of the stop alone.
+    error.chain().find_map(|cause| match cause.downcast_ref() {
         Some(SyncError::Stopped(stop)) => Some(*stop),
-        _ => None,
-    }
+        _ => cause.downcast_ref().copied(),
+    })
 }
 
 /// Whether something failed, and all that failed passes by itself.

@@ -3,4 +3,5 @@
 mod lift;
 mod project;
 mod shop;
+mod stop;
 mod universal;
