@@ -16,7 +16,7 @@ use super::error::StoreError;
 use super::sql::Sql;
 
 /// A writer waits this long for another process's (`reveil sync` beside the daemon); transactions take milliseconds.
-const BUSY: Duration = Duration::from_secs(10);
+pub(super) const BUSY: Duration = Duration::from_secs(10);
 /// Readers never wait in WAL mode; a fourth connection already idles most of the time.
 const SQLITE_CONNECTIONS: u32 = 4;
 /// For a connection of this process's own; only a stuck disk makes anybody wait so long.

@@ -39,6 +39,20 @@ impl StoreError {
     pub fn is_transient(&self) -> bool {
         matches!(self, Self::Database { source, .. } if transient(source))
     }
+
+    /// SQLite: another connection holds what this one needs.
+    pub(super) fn is_busy(&self) -> bool {
+        let Self::Database { source: sqlx::Error::Database(error), .. } = self else { return false };
+        sqlite_code(&**error) == Some(BUSY)
+    }
+}
+
+const BUSY: u32 = 5;
+
+/// SQLite's plain error code; extended ones carry it in the low byte.
+fn sqlite_code(error: &dyn DatabaseError) -> Option<u32> {
+    error.try_downcast_ref::<sqlx::sqlite::SqliteError>()?;
+    error.code()?.parse::<u32>().ok().map(|code| code & 0xff)
 }
 
 fn transient(error: &sqlx::Error) -> bool {
@@ -50,23 +64,17 @@ fn transient(error: &sqlx::Error) -> bool {
 }
 
 fn passing(error: &dyn DatabaseError) -> bool {
-    let Some(code) = error.code() else { return false };
-    match code.parse::<u32>() {
-        // SQLite's extended codes carry the plain one in the low byte.
-        Ok(code) if error.try_downcast_ref::<sqlx::sqlite::SqliteError>().is_some() => {
-            const BUSY: u32 = 5;
-            const LOCKED: u32 = 6;
-            const IO: u32 = 10;
-            const FULL: u32 = 13;
-            [BUSY, LOCKED, IO, FULL].contains(&(code & 0xff))
-        }
-        // Connection lost, resources gone (disk, memory, connections), server going down or starting, a standby that
-        // is about to be promoted, deadlocks, lock and statement time-outs.
-        _ => {
-            ["08", "53", "57P", "58"].iter().any(|class| code.starts_with(class))
-                || ["25006", "40001", "40P01", "55P03", "57014"].contains(&&*code)
-        }
+    const LOCKED: u32 = 6;
+    const IO: u32 = 10;
+    const FULL: u32 = 13;
+    if let Some(code) = sqlite_code(error) {
+        return [BUSY, LOCKED, IO, FULL].contains(&code);
     }
+    let Some(code) = error.code() else { return false };
+    // Connection lost, resources gone (disk, memory, connections), server going down or starting, a standby that is
+    // about to be promoted, deadlocks, lock and statement time-outs.
+    ["08", "53", "57P", "58"].iter().any(|class| code.starts_with(class))
+        || ["25006", "40001", "40P01", "55P03", "57014"].contains(&&*code)
 }
 
 fn hint(error: &sqlx::Error) -> &'static str {

@@ -87,13 +87,27 @@ impl Store {
     pub async fn open(dir: &Path) -> Result<Self, StoreError> {
         private_dir(dir).map_err(|source| StoreError::Directory { path: dir.display().to_string(), source })?;
         let options = sqlite_options(&dir.join("state.db"));
+        // Where a new file is made ready for many readers, SQLite does not wait for others who do the same.
+        let started = std::time::Instant::now();
+        loop {
+            match Self::prepare(options.clone()).await {
+                Err(error) if error.is_busy() && started.elapsed() < database::BUSY => {
+                    tokio::time::sleep(database::BUSY / 200).await;
+                }
+                prepared => break prepared?,
+            }
+        }
+        Ok(Self { database: Database::sqlite(options), fence: None, server_clock: false, bell: Arc::default() })
+    }
+
+    async fn prepare(options: sqlx::sqlite::SqliteConnectOptions) -> Result<(), StoreError> {
         // Tables are made anew on the way; what refers to them must not go with them.
-        let once = Database::sqlite(options.clone().foreign_keys(false));
+        let once = Database::sqlite(options.foreign_keys(false));
         let mut tx = once.begin().await?;
         migrate::migrate(&mut tx).await?;
         tx.commit().await?;
         once.close().await;
-        Ok(Self { database: Database::sqlite(options), fence: None, server_clock: false, bell: Arc::default() })
+        Ok(())
     }
 
     /// The same state, written to in the name of a claimed job: once another worker has taken the job over, what

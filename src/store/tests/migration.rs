@@ -70,6 +70,17 @@ async fn nothing_is_lost() {
     assert!(store.tamper("DELETE FROM run").await.is_err(), "what refers to runs still does");
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn many_who_open_a_new_state_at_once_all_get_it() {
+    for _ in 0..20 {
+        let dir = tempfile::tempdir().unwrap();
+        let open = || tokio::spawn(Store::open(dir.path().to_owned().leak()));
+        for opened in [open(), open(), open(), open(), open(), open()] {
+            opened.await.unwrap().unwrap();
+        }
+    }
+}
+
 #[tokio::test]
 async fn a_second_opening_changes_nothing() {
     let dir = tempfile::tempdir().unwrap();
